@@ -1,0 +1,1 @@
+"""What keeps the repository clean; nothing here is installed."""

@@ -1,0 +1,1 @@
+"""The DocumentArray codec: framing, protobuf, chunking, summaries. Pure functions over bytes."""

@@ -1,0 +1,24 @@
+"""What is recorded, in one alphabetised list."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    ACCOUNT_CREATED = "account.created"
+    ACCOUNT_PASSWORD_CHANGED = "account.password-changed"  # noqa: S105 - an event's name
+    ARTIFACT_DELETED = "artifact.deleted"
+    ARTIFACT_IMPORTED = "artifact.imported"
+    ARTIFACT_PURGED = "artifact.purged"
+    ARTIFACT_PUSHED = "artifact.pushed"
+    ARTIFACT_RENAMED = "artifact.renamed"
+    ARTIFACT_UNDELETED = "artifact.undeleted"
+    ARTIFACT_VISIBILITY_CHANGED = "artifact.visibility-changed"
+    BLOB_CORRUPT = "blob.corrupt"
+    NAMESPACE_CREATED = "namespace.created"
+    NAMESPACE_UPDATED = "namespace.updated"
+    SESSION_STARTED = "session.started"
+    SESSION_ENDED = "session.ended"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - an event's name
+    TOKEN_DELETED = "token.deleted"  # noqa: S105 - an event's name

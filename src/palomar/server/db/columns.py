@@ -34,6 +34,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def can_be_stored(text: str) -> bool:
+    """Whether a query may carry it: PostgreSQL takes no NUL, and neither database half a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def new_id() -> str:
     """A row's key: 32 hexadecimal digits, not guessable, free of dots (a client parses dotted tokens as JWTs)."""
     return uuid4().hex

@@ -1,0 +1,5 @@
+"""``python -m palomar.cli``."""
+
+from palomar.cli import main
+
+main()

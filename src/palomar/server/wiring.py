@@ -1,0 +1,125 @@
+"""The composition root: everything that lives as long as the process, put together in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from palomar.documents.limits import IngestLimits
+from palomar.server.accounts.identity import Identity
+from palomar.server.artifacts.native_push import expire_pushes
+from palomar.server.artifacts.purge import purge_deleted
+from palomar.server.artifacts.push import Pusher
+from palomar.server.artifacts.reader import ArrayReader
+from palomar.server.artifacts.rules import ArtifactRules
+from palomar.server.blobs.collection import Collector
+from palomar.server.blobs.open import open_store
+from palomar.server.blobs.port import BlobStore
+from palomar.server.blobs.scrub import Scrubber
+from palomar.server.db.engine import Database
+from palomar.server.db.migrate import migrate
+from palomar.server.jobs.jobs import Jobs
+from palomar.server.namespaces.service import NamespaceDefaults
+from palomar.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """One process's view of the hub; replicas share nothing but the database and the blob store."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    identity: Identity
+    artifact_rules: ArtifactRules
+    pusher: Pusher
+    arrays: ArrayReader
+    jobs: Jobs
+
+    @property
+    def namespace_defaults(self) -> NamespaceDefaults:
+        return namespace_defaults(self.settings)
+
+
+def namespace_defaults(settings: Settings) -> NamespaceDefaults:
+    return NamespaceDefaults(settings.default_visibility, settings.visibility_ceiling, settings.quota_bytes)
+
+
+def artifact_rules(settings: Settings) -> ArtifactRules:
+    return ArtifactRules(
+        bare_means_own=settings.bare_names == "own",
+        max_push_bytes=settings.max_push_bytes,
+        max_metadata_bytes=settings.max_json_bytes,
+        ingest_limits=IngestLimits(
+            max_document_raw_bytes=settings.max_document_bytes, max_documents=settings.max_documents
+        ),
+    )
+
+
+async def assemble_hub(settings: Settings, database: Database, blobs: BlobStore) -> Hub:
+    """A hub on a migrated database and an open store, whose lifetimes are the caller's; close ``identity`` first."""
+    rules = artifact_rules(settings)
+    identity = await Identity.open(
+        database,
+        login_attempts_per_minute=settings.login_attempts_per_minute,
+        token_requests_per_minute=settings.token_requests_per_minute,
+    )
+    return Hub(
+        settings=settings,
+        database=database,
+        blobs=blobs,
+        identity=identity,
+        artifact_rules=rules,
+        pusher=Pusher(database, blobs, rules),
+        arrays=ArrayReader(database, blobs),
+        jobs=assemble_jobs(settings, database, blobs),
+    )
+
+
+def assemble_jobs(settings: Settings, database: Database, blobs: BlobStore) -> Jobs:
+    """What runs in the background and when; not started."""
+
+    async def collect() -> dict[str, Any]:
+        grace = timedelta(seconds=settings.collect_grace_s)
+        return (await Collector(database, blobs, grace=grace).run()).as_json()
+
+    async def scrub() -> dict[str, Any]:
+        return (await Scrubber(database, blobs).run()).as_json()
+
+    async def purge() -> dict[str, Any]:
+        versions = await purge_deleted(database, older_than=timedelta(days=settings.undelete_days))
+        return {"versions": versions, "pushes": await expire_pushes(database)}
+
+    jobs = Jobs(settings.jobs_database, locks=settings.data / "workers")
+    jobs.register("collect", collect)
+    jobs.schedule("collect", every_s=settings.collect_every_s)
+    jobs.register("purge", purge)
+    jobs.schedule("purge", every_s=settings.collect_every_s)
+    jobs.register("scrub", scrub)
+    jobs.schedule("scrub", every_s=settings.scrub_every_s)
+    return jobs
+
+
+def open_blobs(settings: Settings) -> BlobStore:
+    url = settings.blobs_url.get_secret_value() if settings.blobs_url else None
+    return open_store(url, data_dir=settings.data)
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings, *, run_worker: bool = False) -> AsyncIterator[Hub]:
+    """Migrates the database, opens the stores, and closes all of it again. ``run_worker``: jobs run in this process."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        blobs = open_blobs(settings)
+        stack.push_async_callback(blobs.close)
+        hub = await assemble_hub(settings, database, blobs)
+        stack.push_async_callback(hub.identity.close)
+        stack.push_async_callback(hub.jobs.stop)
+        await hub.jobs.start(run_worker=run_worker)
+        yield hub

@@ -254,6 +254,27 @@ class TestDetailUpdateDelete:
         assert sorted(await alice.names()) == ["alice/private", "alice/public"]
 
 
+class TestTheOldestClients:
+    """docarray 0.8 to 0.11.2 calls a name a token, and has no accounts."""
+
+    async def test_pull(self, alice: OldClient, nobody: OldClient):
+        await alice.push("alice/digits")
+        answer = await nobody.client.get(RPC + "da.pull", params={"token": "alice/digits"})
+        assert answer.status_code == 200
+        assert (await nobody.client.get(answer.json()["data"]["download"])).content == STREAM
+
+    async def test_pull_of_what_is_not_there(self, alice: OldClient, nobody: OldClient):
+        await alice.push("alice/hidden", public="False")
+        for token in ("alice/hidden", "alice/absent"):
+            answer = await nobody.client.get(RPC + "da.pull", params={"token": token})
+            assert (answer.status_code, answer.json()["status"]) == (404, 40403)
+
+    async def test_push_is_refused_in_words(self, alice: OldClient, nobody: OldClient):
+        sent = {"file": ("DocumentArray", STREAM), "token": (None, "digits")}
+        assert (await nobody.post("da.push", status=401, files=sent))["status"] == 40103
+        assert "too old to push" in (await alice.post("da.push", status=400, files=sent))["message"]
+
+
 async def test_renames_and_pushes_keep_one_row(alice: OldClient, small_hub: Hub):
     artifact_id = (await alice.push("alice/digits"))["_id"]
     for number in range(3):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, union
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,7 @@ from palomar.server.events.record import record
 from palomar.server.namespaces.models import NamespaceRow
 
 _ROWS_PER_STATEMENT = 10_000
+_IDS_PER_QUERY = 500
 
 Committed: TypeAlias = tuple[Receipt, dict[BlobName, AdoptedBlob]]
 
@@ -58,8 +60,9 @@ async def add_version(
     """The next version of an artifact that is locked and that the caller may write to."""
     artifact = target.artifact
     adopted = await _adopt(session, staging)
-    await check_quota(session, target.namespace, sum(blob.stored_bytes for blob in adopted.values() if blob.is_new))
-    version = await _write_version(session, target, request, content, adopted, pushed_by)
+    new_bytes = await bytes_new_to(session, target.namespace, adopted.values())
+    await check_quota(session, target.namespace, new_bytes)
+    version = await _write_version(session, target, request, content, adopted, pushed_by, new_bytes)
     was_live = artifact.version > 0 and artifact.deleted_at is None
     _update_artifact(target, request, version)
     if not was_live:
@@ -84,6 +87,29 @@ async def _adopt(session: AsyncSession, staging: Staging) -> dict[BlobName, Adop
         raise Busy("What this push counts on was removed meanwhile") from None
 
 
+async def bytes_new_to(session: AsyncSession, namespace: NamespaceRow, blobs: Iterable[AdoptedBlob]) -> int:
+    """Stored bytes that the namespace did not have, whoever else has the same.
+
+    Counted so, neither a receipt nor a quota tells whether a stranger's private array holds certain documents.
+    """
+    sizes = {blob.id: blob.stored_bytes for blob in blobs}
+    ids = list(sizes)
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        for blob_id in await _referenced(session, namespace, ids[start : start + _IDS_PER_QUERY]):
+            sizes.pop(blob_id, None)
+    return sum(sizes.values())
+
+
+async def _referenced(session: AsyncSession, namespace: NamespaceRow, ids: Sequence[int]) -> Sequence[int]:
+    owned = select(Version.id).join(Artifact, Artifact.id == Version.artifact_id)
+    owned = owned.where(Artifact.namespace_id == namespace.id)
+    whole = (
+        owned.with_only_columns(column).where(column.in_(ids)) for column in (Version.content_id, Version.index_id)
+    )
+    chunks = select(VersionChunk.blob_id).where(VersionChunk.blob_id.in_(ids), VersionChunk.version_id.in_(owned))
+    return (await session.scalars(union(chunks, *whole))).all()
+
+
 async def check_quota(session: AsyncSession, namespace: NamespaceRow, new_bytes: int) -> None:
     """Raises QuotaExceeded when ``new_bytes`` more are too many."""
     quota = namespace.quota_bytes
@@ -103,6 +129,7 @@ async def _write_version(
     content: Content,
     adopted: dict[BlobName, AdoptedBlob],
     pushed_by: str | None,
+    new_bytes: int,
 ) -> Version:
     length, padding = await _stream_length(session, target.artifact, content, adopted)
     version = Version(
@@ -115,7 +142,7 @@ async def _write_version(
         index_id=adopted[content.index].id if content.index else None,
         documents=content.documents,
         raw_bytes=content.raw_bytes,
-        new_bytes=sum(blob.stored_bytes for blob in adopted.values() if blob.is_new),
+        new_bytes=new_bytes,
         stream_bytes=length,
         padding_bytes=padding,
         metadata_json=request.metadata,

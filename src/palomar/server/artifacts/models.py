@@ -25,7 +25,7 @@ class Artifact(Base):
         Index("ix_artifacts_namespace_id_created_at", "namespace_id", "created_at", "id"),
         Index("ix_artifacts_namespace_id_updated_at", "namespace_id", "updated_at", "id"),
         Index("ix_artifacts_namespace_id_kind_created_at", "namespace_id", "kind", "created_at", "id"),
-        Index("ix_artifacts_created_at", "created_at", "id"),
+        Index("ix_artifacts_kind_created_at", "kind", "created_at", "id"),
         Index("ix_artifacts_deleted_at", "deleted_at"),
     )
 

@@ -27,7 +27,6 @@ from palomar.server.artifacts.native_push import (
     PushChunk,
     PushRow,
     find_push,
-    has_content,
     referenced_chunks,
     renew_push,
 )
@@ -114,7 +113,6 @@ class _Gathering:
     pusher: NativePusher
     push: PushRow
     staging: Staging
-    _own: set[str] = field(default_factory=set, init=False)
     _places: dict[str, _Places] = field(default_factory=dict, init=False)
 
     async def run(self, manifest: Manifest) -> Content:
@@ -130,7 +128,7 @@ class _Gathering:
             content = await stage_array(self.staging, manifest.kind, list(manifest.chunks), await index.finish())
         finally:
             await index.abandon()
-        await self._count(content)
+        self.staging.count_on(content.chunks)
         return content
 
     async def _known(self, digests: Sequence[str]) -> dict[str, _Known]:
@@ -143,7 +141,6 @@ class _Gathering:
                     query.where(BlobRow.kind == BlobKind.CHUNK, BlobRow.digest.in_(own.keys() | uploaded.keys()))
                 )
             ).all()
-        self._own |= own.keys()
         known = {
             digest: _Known(raw_bytes, documents, uploaded.get(digest), own.get(digest))
             for digest, raw_bytes, documents in rows
@@ -175,18 +172,6 @@ class _Gathering:
             starts = {chunk.digest: manifest.start_of(number) for number, chunk in enumerate(manifest.chunks)}
             self._places[version_id] = _Places(version, starts)
         return self._places[version_id]
-
-    async def _count(self, content: Content) -> None:
-        """What is new to the namespace counts as added by the push, whoever else has the same.
-
-        So a receipt does not tell whether a stranger's private array has a certain chunk.
-        """
-        async with self.pusher.database.read() as session:
-            is_known = await has_content(session, self.push, content.blob[1])
-        paid = [name for name in content.chunks if name[1] not in self._own]
-        if not is_known:
-            paid += [name for name in (content.blob, content.index) if name is not None]
-        self.staging.count_on(content.chunks, paid=paid)
 
 
 def _refuse_missing(digests: Sequence[str]) -> None:

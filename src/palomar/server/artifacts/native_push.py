@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, delete, exists, func, select, update
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -253,22 +253,15 @@ async def referenced_chunks(session: AsyncSession, row: PushRow, digests: Collec
     return dict((await session.execute(query)).all())
 
 
-async def has_content(session: AsyncSession, row: PushRow, manifest_digest: str) -> bool:
-    """Whether the push's namespace has a version of this content already."""
-    same = select(Version.id).join(Artifact, Artifact.id == Version.artifact_id)
-    same = same.where(Artifact.namespace_id == row.namespace_id, Version.digest == manifest_digest)
-    return bool(await session.scalar(select(exists(same.where(Version.purged_at.is_(None))))))
-
-
-def batches(digests: Sequence[str], size: int = DIGESTS_PER_QUERY) -> Iterator[Sequence[str]]:
-    return (digests[start : start + size] for start in range(0, len(digests), size))
-
-
 async def abort_push(database: Database, subject: Subject, push_id: str) -> None:
     """What it uploaded is left to collection. A committed push is forgotten; its version stays."""
     async with database.write() as session:
         await find_push(session, subject, push_id, is_locked=True, may_be_committed=True)
         await _forget(session, [push_id])
+
+
+def batches(digests: Sequence[str], size: int = DIGESTS_PER_QUERY) -> Iterator[Sequence[str]]:
+    return (digests[start : start + size] for start in range(0, len(digests), size))
 
 
 async def expire_pushes(database: Database) -> int:

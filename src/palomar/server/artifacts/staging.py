@@ -44,8 +44,7 @@ class AdoptedBlob:
     id: int
     stored_bytes: int
     members_bytes: int
-    # Whether its bytes count as added by this push, and whether they are the very ones that it staged.
-    is_new: bool
+    # Whether its bytes are the very ones that this push stored.
     is_staged: bool
 
 
@@ -59,12 +58,10 @@ class Staging:
         self._named: set[BlobName] = set()
         self._rows: dict[BlobName, dict[str, object]] = {}
         self._keys: list[str] = []
-        self._paid: set[BlobName] = set()
 
-    def count_on(self, names: Iterable[BlobName], *, paid: Iterable[BlobName]) -> None:
-        """Names that have rows already, to be adopted with the rest; ``paid`` count as added by this push."""
+    def count_on(self, names: Iterable[BlobName]) -> None:
+        """Names that have rows already, to be adopted with the rest."""
         self._named.update(names)
-        self._paid.update(paid)
 
     async def add_chunks(self, chunks: Sequence[SealedChunk]) -> None:
         """Durable on return, unless the hub has them already."""
@@ -122,9 +119,8 @@ class Staging:
         found: dict[BlobName, AdoptedBlob] = {}
         for kind, digest, blob_id, key, stored_bytes, members_bytes in rows:
             name = (BlobKind(kind), digest)
-            is_ours = name in self._rows and self._rows[name]["key"] == key
-            is_new = is_ours or name in self._paid
-            found[name] = AdoptedBlob(blob_id, stored_bytes, members_bytes, is_new=is_new, is_staged=is_ours)
+            is_staged = name in self._rows and self._rows[name]["key"] == key
+            found[name] = AdoptedBlob(blob_id, stored_bytes, members_bytes, is_staged)
         return found
 
     def hand_over(self, adopted: dict[BlobName, AdoptedBlob]) -> None:

@@ -197,8 +197,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("namespace_id", "name_key", name=op.f("uq_artifacts_namespace_id_name_key")),
     )
     with op.batch_alter_table("artifacts", schema=None) as batch_op:
-        batch_op.create_index("ix_artifacts_created_at", ["created_at", "id"], unique=False)
         batch_op.create_index("ix_artifacts_deleted_at", ["deleted_at"], unique=False)
+        batch_op.create_index("ix_artifacts_kind_created_at", ["kind", "created_at", "id"], unique=False)
         batch_op.create_index(
             "ix_artifacts_namespace_id_created_at", ["namespace_id", "created_at", "id"], unique=False
         )
@@ -338,8 +338,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_artifacts_namespace_id_updated_at")
         batch_op.drop_index("ix_artifacts_namespace_id_kind_created_at")
         batch_op.drop_index("ix_artifacts_namespace_id_created_at")
+        batch_op.drop_index("ix_artifacts_kind_created_at")
         batch_op.drop_index("ix_artifacts_deleted_at")
-        batch_op.drop_index("ix_artifacts_created_at")
 
     op.drop_table("artifacts")
     op.drop_table("artifact_counts")

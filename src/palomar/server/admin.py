@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import shlex
 import signal
 import socket
 import sys
@@ -162,7 +163,18 @@ def _greeting(settings: Settings, *, is_new: bool) -> str:
             "",
             "No account yet. Make the first one",
             f"  in a browser: {url}/signup",
-            "  or here:      palomar admin user-add NAME",
+            f"  or here:      {_command()} admin user-add NAME{_data_option(settings)}",
         ]
     lines += ["", "Point the clients that you have at it", f"  export JINA_HUBBLE_REGISTRY={url}", "", ""]
     return "\n".join(lines)
+
+
+def _command() -> str:
+    """How this program was called, so that the printed command works where it is read."""
+    program = Path(sys.argv[0])
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else program.name
+
+
+def _data_option(settings: Settings) -> str:
+    is_default = settings.data == Settings.model_fields["data"].default
+    return "" if is_default else f" --data {shlex.quote(str(settings.data))}"

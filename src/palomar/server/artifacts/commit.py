@@ -115,6 +115,8 @@ async def check_quota(session: AsyncSession, namespace: NamespaceRow, new_bytes:
     quota = namespace.quota_bytes
     if quota is None:
         return
+    # Pushes to other names of the namespace stand in line, or each would find the same room.
+    await session.execute(select(NamespaceRow.id).where(NamespaceRow.id == namespace.id).with_for_update())
     pushed = select(func.coalesce(func.sum(Version.new_bytes), 0)).join(Artifact, Artifact.id == Version.artifact_id)
     kept = pushed.where(Artifact.namespace_id == namespace.id, Version.purged_at.is_(None))
     used = await session.scalar(kept) or 0

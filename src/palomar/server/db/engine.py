@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from palomar.contract.errors import StorageFull
+from palomar.contract.errors import Busy, StorageFull
 from palomar.server.db.sqlite_driver import connector
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -37,6 +37,10 @@ _SQLITE_PRAGMAS = (
 )
 
 
+# Deadlock and serialisation failure: of two transactions one was given up, whole.
+_POSTGRES_CONFLICTS = frozenset({"40P01", "40001"})
+
+
 class Database:
     def __init__(self, url: str | URL, *, pool_size: int = 10) -> None:
         self.url = with_async_driver(make_url(url))
@@ -52,7 +56,10 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction; everything in it happens, or nothing. Raises StorageFull where the database has no room."""
+        """One transaction; everything in it happens, or nothing.
+
+        Raises StorageFull where the database has no room, and Busy for the one of two that wait for each other.
+        """
         try:
             async with self._writing, self._sessions() as session, session.begin():
                 if self.is_sqlite:
@@ -61,6 +68,8 @@ class Database:
         except DBAPIError as error:
             if _says_full(error.orig):
                 raise StorageFull from error
+            if getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS:
+                raise Busy("Somebody else changed the same things at the same moment") from error
             raise
 
     async def ping(self) -> None:

@@ -132,7 +132,8 @@ class _PartReader:
         try:
             self._ready.append(FieldPart(self._name, self._value.decode()))
         except UnicodeDecodeError:
-            raise BadRequestBody(f"its field {self._name!r} is no UTF-8 text") from None
+            words = f"its field {self._name!r} is no UTF-8 text; if it is a file, give it a filename"
+            raise BadRequestBody(words) from None
 
     def _end(self) -> None:
         self.is_complete = True

@@ -1,0 +1,1 @@
+"""``make demo``: the namespaces' story, with real clients on a temporary hub."""

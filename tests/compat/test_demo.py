@@ -1,0 +1,31 @@
+"""``make demo`` comes out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.__main__ import STEPS
+from tools.live_hub import clean_environ
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_every_step_comes_out():
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=Path(__file__).parents[2],
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    titles = [step.title for step in STEPS]
+    assert titles
+    assert all(f". {title}\n" in done.stdout for title in titles)
+    assert done.stdout.endswith(f"All {len(titles)} steps came out as they must.\n")

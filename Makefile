@@ -25,10 +25,10 @@ serve: install ## run a hub on this machine; its data goes to ./data (or PALOMAR
 	@$(BIN)/palomar serve
 
 test: install ## the fast tests: no network, no services
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 test-all: install ## every ring: real clients, PostgreSQL, faults, browser
-	@$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m pytest -m "" -n auto --dist loadgroup
 
 check: install ## the whole definition of clean
 	@$(BIN)/python -m tools.check

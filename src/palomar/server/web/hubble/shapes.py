@@ -80,7 +80,7 @@ def _is_named(item: Any) -> bool:
 
 def to_iso(moment: datetime) -> str:
     """``2022-09-15T07:14:54.256Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def to_bool(name: str, value: Any) -> bool | None:

@@ -19,7 +19,7 @@ from obstore.store import MemoryStore
 from sqlalchemy import delete, select
 
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
-from palomar.server.artifacts.staging import BlobName, Staging
+from palomar.server.blobs.staging import BlobName, Staging
 from palomar.server.blobs.collection import Collected, Collector
 from palomar.server.blobs.leases import BlobLease, hold_lease
 from palomar.server.blobs.models import BlobRow

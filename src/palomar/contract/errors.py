@@ -9,6 +9,8 @@
     |   |-- MalformedStream     bytes that are no DocumentArray, or a truncated or padded one
     |   |-- CountMismatch       a header that promises another number of documents than arrived
     |   |-- DigestMismatch      bytes that do not have the digest they were announced with
+    |   |-- BadPackage          an Executor package that is no safe zip, or cannot be read
+    |       |-- NoExecutorFound no class in it, or none that can be told apart, derives from Executor
     |-- Unauthenticated         who is asking?
     |   |-- CredentialMissing
     |   |-- CredentialInvalid   unknown, expired, revoked: never said which
@@ -21,10 +23,13 @@
     |   |-- NameRetired         a tombstone holds the name
     |   |-- LegacyFrozen        an old un-namespaced array cannot be updated
     |   |-- VersionConflict     somebody pushed in between
+    |   |-- TagProtected        a protected tag never moves
+    |   |-- BreakingChange      a release breaks what its tag promises, in a namespace that refuses that
     |-- LimitExceeded
     |   |-- TooLarge
     |   |-- QuotaExceeded
     |   |-- RateLimited
+    |-- Unsupported             this hub does not do that
     |-- Unavailable             the hub's fault, or its disk's
         |-- StorageFull
         |-- DataCorrupt         stored bytes fail their checksum
@@ -171,6 +176,30 @@ class DigestMismatch(InvalidInput):
     @property
     def detail(self) -> str:
         return f"The bytes have digest {self.actual}, not {self.expected} as announced. Nothing was stored; send again."
+
+
+@dataclass(eq=False)
+class BadPackage(InvalidInput):
+    """``entry`` is the file of the package that is wrong, unless it is the package itself."""
+
+    reason: str
+    entry: str | None = None
+
+    code: ClassVar[str] = "bad-package"
+    title: ClassVar[str] = "The Executor package cannot be accepted"
+
+    @property
+    def detail(self) -> str:
+        where = "" if self.entry is None else f" because of {shorten(self.entry)!r}"
+        return f"The package cannot be accepted{where}: {self.reason}. Nothing was stored."
+
+
+@dataclass(eq=False)
+class NoExecutorFound(BadPackage):
+    """A class of its own because old clients explain this case themselves, by its own code."""
+
+    code: ClassVar[str] = "no-executor-found"
+    title: ClassVar[str] = "No Executor was found in the package"
 
 
 # --- who is asking? ----------------------------------------------------------------------------------------------
@@ -322,6 +351,39 @@ class VersionConflict(Conflict):
         return f"{self.name!r} is at version {self.current}, not {self.expected}: pull it, merge, and push again."
 
 
+@dataclass(eq=False)
+class TagProtected(Conflict):
+    name: str
+    tag: str
+
+    code: ClassVar[str] = "tag-protected"
+    title: ClassVar[str] = "A protected tag never moves"
+
+    @property
+    def detail(self) -> str:
+        return f"The tag {self.tag!r} of {self.name!r} is protected and never moves: push under another tag."
+
+
+@dataclass(eq=False)
+class BreakingChange(Conflict):
+    """``changes`` in words; ``release`` is the number of the release that made the promise."""
+
+    name: str
+    release: int
+    changes: list[str]
+
+    code: ClassVar[str] = "breaking-change"
+    title: ClassVar[str] = "The release would break its users"
+
+    @property
+    def detail(self) -> str:
+        listed = "; ".join(self.changes[:5])
+        return (
+            f"This would break the users of {self.name!r} (compared with release {self.release}): {listed}. "
+            "The namespace refuses that under its version tags; push under another tag, or mend it."
+        )
+
+
 # --- too much ----------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +429,22 @@ class RateLimited(LimitExceeded):
     @property
     def detail(self) -> str:
         return f"Too many attempts: try again in {self.retry_after_s} seconds."
+
+
+# --- never ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Unsupported(PalomarError):
+    what: str
+    advice: str
+
+    code: ClassVar[str] = "unsupported"
+    title: ClassVar[str] = "This hub does not do that"
+
+    @property
+    def detail(self) -> str:
+        return f"This hub has no {self.what}: {self.advice}."
 
 
 # --- the hub's fault ---------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     max_push_bytes: Positive = Field(1024 * GIB, description="Largest body of one push, as sent.")
     max_document_bytes: Positive = Field(2**31 - 1, description="Largest document, inflated; protobuf's own limit.")
     max_documents: Positive = Field(1_000_000_000, description="Most documents in one array.")
+    max_package_bytes: Positive = Field(GIB, description="Largest Executor package, as sent.")
     max_json_bytes: Positive = Field(4 * 1024**2, description="Largest JSON or form body, and largest metaData.")
     max_artifacts_listed: Positive = Field(10_000, description="Rows of a list page at most, and by default.")
     quota_bytes: int | None = Field(None, gt=0, description="Stored bytes of one namespace at most.")

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from palomar.documents.limits import IngestLimits
+from palomar.packages.limits import PackageLimits
 from palomar.server.accounts.identity import Identity
 from palomar.server.artifacts.native_push import expire_pushes
 from palomar.server.artifacts.purge import purge_deleted
@@ -21,6 +22,7 @@ from palomar.server.blobs.port import BlobStore
 from palomar.server.blobs.scrub import Scrubber
 from palomar.server.db.engine import Database
 from palomar.server.db.migrate import migrate
+from palomar.server.executors.push import ExecutorPusher, ExecutorRules
 from palomar.server.jobs.jobs import Jobs
 from palomar.server.namespaces.service import NamespaceDefaults
 from palomar.server.settings import Settings
@@ -37,6 +39,7 @@ class Hub:
     artifact_rules: ArtifactRules
     pusher: Pusher
     arrays: ArrayReader
+    executor_pusher: ExecutorPusher
     jobs: Jobs
 
     @property
@@ -59,6 +62,13 @@ def artifact_rules(settings: Settings) -> ArtifactRules:
     )
 
 
+def executor_rules(settings: Settings) -> ExecutorRules:
+    return ExecutorRules(
+        max_package_bytes=settings.max_package_bytes,
+        limits=PackageLimits(max_package_bytes=settings.max_package_bytes),
+    )
+
+
 async def assemble_hub(settings: Settings, database: Database, blobs: BlobStore) -> Hub:
     """A hub on a migrated database and an open store, whose lifetimes are the caller's; close ``identity`` first."""
     rules = artifact_rules(settings)
@@ -75,6 +85,7 @@ async def assemble_hub(settings: Settings, database: Database, blobs: BlobStore)
         artifact_rules=rules,
         pusher=Pusher(database, blobs, rules),
         arrays=ArrayReader(database, blobs),
+        executor_pusher=ExecutorPusher(database, blobs, executor_rules(settings), scratch=settings.data / "packages"),
         jobs=assemble_jobs(settings, database, blobs),
     )
 

@@ -17,9 +17,9 @@ from palomar.server.artifacts.counts import note_live
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
 from palomar.server.artifacts.resource import Found
 from palomar.server.artifacts.rules import ArtifactRules
-from palomar.server.artifacts.staging import AdoptedBlob, BlobName, Staging
 from palomar.server.artifacts.target import PushTarget, find_target
 from palomar.server.artifacts.values import Content, PushRequest, Receipt
+from palomar.server.blobs.staging import AdoptedBlob, BlobName, Staging
 from palomar.server.db.columns import new_id, utc_now
 from palomar.server.events.kinds import EventKind
 from palomar.server.events.record import record

@@ -27,9 +27,9 @@ from palomar.server.artifacts.commit import Committed, add_version
 from palomar.server.artifacts.find import legacy_by_name
 from palomar.server.artifacts.models import DOCUMENT_ARRAY, Artifact
 from palomar.server.artifacts.push import Pusher
-from palomar.server.artifacts.staging import Staging
 from palomar.server.artifacts.target import PushTarget, artifact_row
 from palomar.server.artifacts.values import Content, PushRequest
+from palomar.server.blobs.staging import Staging
 from palomar.server.db.upsert import insert_missing
 from palomar.server.events.kinds import EventKind
 from palomar.server.namespaces.service import legacy_namespace

@@ -20,10 +20,10 @@ from palomar.server.artifacts.commit import check_quota
 from palomar.server.artifacts.native_push import PushChunk, PushRow, fresh_push, renewing, still_fresh
 from palomar.server.artifacts.reader import ArrayReader
 from palomar.server.artifacts.rules import ArtifactRules
-from palomar.server.artifacts.staging import StagedStream, Staging
 from palomar.server.blobs.leases import Lease, hold_lease
 from palomar.server.blobs.models import BlobKind, BlobRow
 from palomar.server.blobs.port import BlobStore
+from palomar.server.blobs.staging import StagedStream, Staging
 from palomar.server.db.engine import Database
 from palomar.server.db.upsert import insert_missing
 from palomar.server.namespaces.models import NamespaceRow

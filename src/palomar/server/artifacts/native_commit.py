@@ -32,10 +32,10 @@ from palomar.server.artifacts.native_push import (
 )
 from palomar.server.artifacts.push import IndexIntake, stage_array
 from palomar.server.artifacts.rules import ArtifactRules
-from palomar.server.artifacts.staging import Staging
 from palomar.server.artifacts.values import Content
 from palomar.server.blobs.leases import BlobLease, hold_lease
 from palomar.server.blobs.models import BlobKind, BlobRow
+from palomar.server.blobs.staging import Staging
 
 # Each may have an index of a mebibyte, if it holds nothing but tiny documents.
 _CHUNKS_PER_QUERY = 64

@@ -21,8 +21,8 @@ from palomar.contract.actions import Action, Visibility
 from palomar.contract.errors import NotFound, RateLimited, VersionConflict
 from palomar.documents.kinds import DocumentKind
 from palomar.server.access.policy import Resource, Subject, require
+from palomar.server.access.pushing import require_push
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
-from palomar.server.artifacts.resource import require_push
 from palomar.server.artifacts.rules import ArtifactRules
 from palomar.server.artifacts.target import check_type, push_path
 from palomar.server.artifacts.values import PushRequest
@@ -117,7 +117,7 @@ async def open_push(
     path, _ = await push_path(
         session, subject, request.name or "", is_document_array=True, bare_means_own=rules.bare_means_own
     )
-    namespace = require_push(subject, path, await find_namespace(session, path.namespace))
+    namespace = require_push(subject, Action.ARTIFACT_PUSH, path, await find_namespace(session, path.namespace))
     named = select(Artifact).where(Artifact.namespace_id == namespace.id, Artifact.name_key == path.name.key)
     _check_target(await session.scalar(named), request)
     await _check_open_pushes(session, subject)

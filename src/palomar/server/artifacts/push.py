@@ -22,11 +22,11 @@ from palomar.documents.manifest import Manifest, ManifestChunk
 from palomar.server.access.policy import Subject
 from palomar.server.artifacts.commit import Committed, commit_version
 from palomar.server.artifacts.rules import ArtifactRules
-from palomar.server.artifacts.staging import BlobName, StagedStream, Staging
 from palomar.server.artifacts.values import Content, PushRequest, Receipt
 from palomar.server.blobs.leases import hold_lease
 from palomar.server.blobs.models import BlobKind
 from palomar.server.blobs.port import BlobStore
+from palomar.server.blobs.staging import BlobName, StagedStream, Staging
 from palomar.server.db.engine import Database
 
 # Chunks are stored in the background while the next ones are taken in, this many bytes at a time.

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from palomar.contract.actions import Action, Visibility
-from palomar.contract.errors import CredentialMissing, NotAllowed
-from palomar.contract.names import ResourcePath
-from palomar.server.access.policy import Resource, Subject, decide, require
+from palomar.server.access.policy import Resource, Subject, require
 from palomar.server.artifacts.models import DOCUMENT_ARRAY, Artifact
 from palomar.server.namespaces.models import LEGACY_NAMESPACE, NamespaceRow
 
@@ -56,18 +54,3 @@ class Found:
 
     def require(self, subject: Subject, action: Action, asked_name: str) -> None:
         require(subject, action, self.as_resource(asked_name))
-
-
-def require_push(subject: Subject, path: ResourcePath, namespace: NamespaceRow | None) -> NamespaceRow:
-    """The namespace to push to. A foreign one and one that does not exist are refused in the same words."""
-    owner_id = namespace.owner_id if namespace else None
-    resource = Resource(kind="namespace", name=str(path), owner_id=owner_id)
-    decision = decide(subject, Action.ARTIFACT_PUSH, resource)
-    if subject.is_anonymous:
-        raise CredentialMissing
-    if namespace is None or not decision.allowed:
-        reason = decision.reason
-        if owner_id != subject.account_id:
-            reason = f"the namespace {path.namespace!r} is not yours; yours is {subject.account_name!r}"
-        raise NotAllowed(Action.ARTIFACT_PUSH.verb, str(path), reason)
-    return namespace

@@ -12,9 +12,9 @@ from palomar.contract.actions import Action, Visibility
 from palomar.contract.errors import BadParameter, BareNameRefused, CredentialMissing, LegacyFrozen
 from palomar.contract.names import BareName, LegacyName, Namespace, ResourceName, ResourcePath, parse_array_name
 from palomar.server.access.policy import Subject
+from palomar.server.access.pushing import require_push
 from palomar.server.artifacts.find import find_readable, legacy_by_name, may_read
 from palomar.server.artifacts.models import Artifact
-from palomar.server.artifacts.resource import require_push
 from palomar.server.artifacts.rules import ArtifactRules
 from palomar.server.artifacts.values import PushRequest
 from palomar.server.db.columns import new_id, utc_now
@@ -90,7 +90,7 @@ async def _by_name(session: AsyncSession, subject: Subject, request: PushRequest
         is_document_array=request.is_document_array,
         bare_means_own=rules.bare_means_own,
     )
-    namespace = require_push(subject, path, await find_namespace(session, path.namespace))
+    namespace = require_push(subject, Action.ARTIFACT_PUSH, path, await find_namespace(session, path.namespace))
     named = (Artifact.namespace_id == namespace.id, Artifact.name_key == path.name.key)
     new = artifact_row(namespace, request, name=path.name)
     await insert_missing(session, Artifact, [new])
@@ -106,7 +106,7 @@ async def _unnamed(session: AsyncSession, subject: Subject, request: PushRequest
         raise BadParameter("name", f"it is missing; push to '{subject.account_name}/your-array'")
     namespace = await find_namespace(session, subject.account_name or "")
     path = ResourcePath(Namespace.parse(subject.account_name or ""), ResourceName.parse("unnamed"))
-    namespace = require_push(subject, path, namespace)
+    namespace = require_push(subject, Action.ARTIFACT_PUSH, path, namespace)
     row = artifact_row(namespace, request, name=None)
     await insert_missing(session, Artifact, [row])
     return PushTarget(await _lock(session, row["id"]), namespace, is_bare=True)

@@ -9,7 +9,7 @@ from typing import Any
 from palomar.contract.actions import Visibility
 from palomar.documents.kinds import DocumentKind
 from palomar.server.artifacts.models import DOCUMENT_ARRAY
-from palomar.server.artifacts.staging import BlobName
+from palomar.server.blobs.staging import BlobName
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ def metadata() -> MetaData:
     from palomar.server.blobs import models as _blobs  # noqa: F401
     from palomar.server.db.base import Base
     from palomar.server.events import models as _events  # noqa: F401
+    from palomar.server.executors import models as _executors  # noqa: F401
     from palomar.server.namespaces import models as _namespaces  # noqa: F401
 
     return Base.metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from palomar.contract.actions import Visibility
@@ -24,6 +24,8 @@ class NamespaceRow(Base):
     owner_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id", ondelete="SET NULL"))
     default_visibility: Mapped[str] = mapped_column(String(8), default=Visibility.PUBLIC)
     visibility_ceiling: Mapped[str] = mapped_column(String(8), default=Visibility.PUBLIC)
+    # Whether a push under a version tag that breaks its users is refused, or only warned of.
+    refuse_breaking: Mapped[bool] = mapped_column(default=False, server_default=false())
     quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[Created]
     retired_at: Mapped[Moment | None]

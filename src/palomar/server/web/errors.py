@@ -22,6 +22,7 @@ HTTP_STATUS: dict[type[e.PalomarError], int] = {
     e.NotFound: 404,
     e.Conflict: 409,
     e.LegacyFrozen: 403,
+    e.Unsupported: 501,
     e.LimitExceeded: 413,
     e.RateLimited: 429,
     e.Unavailable: 503,

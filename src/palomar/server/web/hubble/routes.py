@@ -8,10 +8,10 @@ from starlette.routing import Route
 
 from palomar.contract.errors import UnknownMethod
 from palomar.server.web import errors
-from palomar.server.web.hubble import artifacts, users
+from palomar.server.web.hubble import artifacts, executors, users
 from palomar.server.web.hubble.rpc import Methods, RpcCall, render_error
 
-METHODS: Methods = {**users.METHODS, **artifacts.METHODS}
+METHODS: Methods = {**users.METHODS, **artifacts.METHODS, **executors.METHODS}
 
 
 async def call_method(request: Request) -> Response:

@@ -39,6 +39,8 @@ STATUS: dict[type[e.PalomarError], int] = {
     e.NameTaken: 42202,
     e.NameRetired: 42202,
     e.LegacyFrozen: 40301,
+    e.Unsupported: 50005,
+    e.BadPackage: 42203,
     e.LimitExceeded: 41301,
     e.QuotaExceeded: 41302,
     e.RateLimited: 40301,

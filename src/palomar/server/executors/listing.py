@@ -1,0 +1,69 @@
+"""Pages of the Executors that a caller may see, most recently pushed first, each behind the last row before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, String, cast, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from palomar.server.access.policy import Subject
+from palomar.server.access.visible import visible
+from palomar.server.executors.models import Executor, Release
+from palomar.server.executors.resource import FoundExecutor
+from palomar.server.namespaces.models import NamespaceRow
+from palomar.server.namespaces.service import find_namespace
+
+
+class After(NamedTuple):
+    """The last row of the page before."""
+
+    updated_at: datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorQuery:
+    """``namespace`` is exact; ``search`` is part of a name, description or keyword, whatever its case."""
+
+    namespace: str | None = None
+    search: str | None = None
+    after: After | None = None
+    limit: int = 50
+
+
+async def list_visible(session: AsyncSession, subject: Subject, query: ExecutorQuery) -> list[FoundExecutor]:
+    """One row more than ``limit`` when another page follows."""
+    listed = visible(select(Executor, NamespaceRow), Executor, subject).where(*_conditions(query))
+    if query.namespace is not None:
+        namespace = await find_namespace(session, query.namespace)
+        if namespace is None:
+            return []
+        listed = listed.where(Executor.namespace_id == namespace.id)
+    newest = listed.order_by(Executor.updated_at.desc(), Executor.id.desc()).limit(query.limit + 1)
+    return [FoundExecutor(executor, namespace) for executor, namespace in await session.execute(newest)]
+
+
+async def list_releases(
+    session: AsyncSession, found: FoundExecutor, *, before: int | None, limit: int
+) -> list[Release]:
+    """Numbers below ``before``, newest first; one row more than ``limit`` when another page follows."""
+    query = select(Release).where(Release.executor_id == found.executor.id, Release.purged_at.is_(None))
+    if before is not None:
+        query = query.where(Release.number < before)
+    return list(await session.scalars(query.order_by(Release.number.desc()).limit(limit + 1)))
+
+
+def _conditions(query: ExecutorQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.search is not None:
+        texts = (Executor.name, Executor.description, cast(Executor.keywords, String))
+        conditions.append(or_(*(text.icontains(query.search, autoescape=True) for text in texts)))
+    if query.after is not None:
+        at, last_id = query.after
+        # The first condition says nothing new, but an index can be entered by it.
+        conditions.append(Executor.updated_at <= at)
+        conditions.append(or_(Executor.updated_at < at, Executor.id < last_id))
+    return conditions

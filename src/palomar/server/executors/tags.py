@@ -1,0 +1,96 @@
+"""Tags of an Executor: they move from release to release, unless they are protected.
+
+The table itself refuses to move a protected tag (a trigger on either database, see the migration that makes it); the
+check here, under the Executor's row lock, only finds the better words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from palomar.contract.errors import NotFound, TagProtected
+from palomar.contract.names import Tag
+from palomar.server.db.columns import utc_now
+from palomar.server.db.upsert import insert_missing
+from palomar.server.executors.models import Executor, Release, ReleaseTag
+
+LATEST = Tag("latest")
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTags:
+    """What a push asks for. No tag at all means 'latest'; with any, 'latest' moves only when it is named."""
+
+    plain: tuple[Tag, ...] = ()
+    protected: tuple[Tag, ...] = ()
+
+    @property
+    def names(self) -> tuple[Tag, ...]:
+        """All, each once; those that are to be protected last."""
+        return tuple(dict.fromkeys((*self.plain, *self.protected))) or (LATEST,)
+
+
+async def check_tags(session: AsyncSession, executor: Executor, names: Sequence[Tag], *, shown_name: str) -> None:
+    """Raises TagProtected for the first one that must not move."""
+    query = select(ReleaseTag.name).where(
+        ReleaseTag.executor_id == executor.id, ReleaseTag.name.in_(names), ReleaseTag.is_protected.is_(True)
+    )
+    name = await session.scalar(query.order_by(ReleaseTag.name).limit(1))
+    if name is not None:
+        raise TagProtected(shown_name, name)
+
+
+async def move_tags(session: AsyncSession, release: Release, wanted: WantedTags) -> None:
+    """After `check_tags`, in the same transaction and under the lock of the Executor's row."""
+    now = utc_now()
+    rows = [
+        {
+            "executor_id": release.executor_id,
+            "name": name,
+            "release_id": release.id,
+            "is_protected": False,
+            "moved_at": now,
+        }
+        for name in wanted.names
+    ]
+    await insert_missing(session, ReleaseTag, rows)
+    mine = update(ReleaseTag).where(ReleaseTag.executor_id == release.executor_id)
+    moved = mine.where(ReleaseTag.name.in_(wanted.names)).values(release_id=release.id, moved_at=now)
+    await session.execute(moved)
+    if wanted.protected:
+        await session.execute(mine.where(ReleaseTag.name.in_(wanted.protected)).values(is_protected=True))
+
+
+async def tagged_release(session: AsyncSession, executor: Executor, tag: str | None, *, asked_name: str) -> Release:
+    """The release of a tag; without one, of 'latest', or the newest where nothing bears that.
+
+    Raises NotFound.
+    """
+    wanted = tag or LATEST
+    query = select(Release).join(ReleaseTag, ReleaseTag.release_id == Release.id)
+    query = query.where(ReleaseTag.executor_id == executor.id, ReleaseTag.name == wanted, Release.purged_at.is_(None))
+    release = await session.scalar(query)
+    if release is None and tag is None:
+        release = await newest_release(session, executor)
+    if release is None:
+        raise NotFound("Executor", f"{asked_name}:{wanted}")
+    return release
+
+
+async def newest_release(session: AsyncSession, executor: Executor) -> Release | None:
+    query = select(Release).where(Release.executor_id == executor.id, Release.purged_at.is_(None))
+    found: Release | None = await session.scalar(query.order_by(Release.number.desc()).limit(1))
+    return found
+
+
+async def tags_of(session: AsyncSession, release_ids: Sequence[str]) -> dict[str, list[ReleaseTag]]:
+    """By release, in the order of their names."""
+    query = select(ReleaseTag).where(ReleaseTag.release_id.in_(release_ids)).order_by(ReleaseTag.name)
+    found: dict[str, list[ReleaseTag]] = {}
+    for tag in await session.scalars(query):
+        found.setdefault(tag.release_id, []).append(tag)
+    return found

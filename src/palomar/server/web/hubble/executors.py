@@ -1,0 +1,156 @@
+"""``executor.*`` and ``sandbox.*``: push, status and pull of the old clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from palomar.contract.errors import BadParameter, Unsupported
+from palomar.contract.names import Tag
+from palomar.server.executors.find import by_row_id, find_readable
+from palomar.server.executors.models import Release, TaskState
+from palomar.server.executors.tags import tagged_release, tags_of
+from palomar.server.executors.tasks import find_task, list_tasks
+from palomar.server.web.address import base_url
+from palomar.server.web.download import package_url
+from palomar.server.web.errors import http_status
+from palomar.server.web.hubble import executor_shapes as shapes
+from palomar.server.web.hubble.executor_uploads import PushRun, receive_push
+from palomar.server.web.hubble.rpc import Methods, RpcCall, ok
+from palomar.server.web.hubble.shapes import to_text
+
+_MAX_TASKS_LISTED = 100
+
+
+async def push(call: RpcCall) -> Response:
+    """What is wrong with the request is said before the stream begins, what is wrong with the package within it."""
+    return _streamed(await receive_push(call, await call.account()))
+
+
+async def update(call: RpcCall) -> Response:
+    """`jina hub push --force-update X --secret S`: X must exist. Its owner needs no secret any more."""
+    return _streamed(await receive_push(call, await call.account(), must_exist=True))
+
+
+async def create_async(call: RpcCall) -> Response:
+    """Jina 3.10 to 3.13 and SDK 0.19 to 0.26.11 push so and then ask for the progress; all is done by then."""
+    return await _single_line(await receive_push(call, await call.account()))
+
+
+async def update_async(call: RpcCall) -> Response:
+    return await _single_line(await receive_push(call, await call.account(), must_exist=True))
+
+
+async def list_async_tasks(call: RpcCall) -> Response:
+    """Tasks of every push are listed, so that `jina hub status` works after each."""
+    subject = await call.account()
+    fields = await call.fields()
+    reference = to_text("id", fields.get("id"))
+    if reference is None:
+        raise BadParameter("id", "it is missing; send an Executor's name or id")
+    limit = shapes.to_limit(fields.get("pageSize"), _MAX_TASKS_LISTED)
+    async with call.hub.database.read() as session:
+        found = await find_readable(session, subject, reference)
+        tasks = await list_tasks(session, subject, found, limit=limit)
+    return ok([shapes.task_object(task) for task in tasks])
+
+
+async def query_progress(call: RpcCall) -> Response:
+    subject = await call.account()
+    fields = await call.fields()
+    task_id = to_text("id", fields.get("id"))
+    if task_id is None:
+        raise BadParameter("id", "it is missing; executor.listAsyncTasks shows it as _id")
+    is_replay = shapes.to_flag(fields.get("replay"))
+    async with call.hub.database.read() as session:
+        task = await find_task(session, subject, task_id)
+        result = await _task_result(session, task.executor_id, task.release_id)
+    lines = [shapes.progress_line(number, line) for number, line in enumerate(task.lines)] if is_replay else []
+    lines.append(shapes.report_line(task, result if task.state == TaskState.SUCCEEDED else None))
+    return StreamingResponse(_ndjson(lines), media_type="application/x-ndjson")
+
+
+async def get_package(call: RpcCall) -> Response:
+    """The client takes exactly HTTP 200, caches the answer for ever, and asks again only with --force."""
+    subject = await call.subject()
+    fields = await call.fields()
+    reference = to_text("id", fields.get("id"))
+    if reference is None:
+        raise BadParameter("id", "it is missing; send namespace/name, or an old name or id")
+    tag = to_text("tag", fields.get("tag"))
+    async with call.hub.database.read() as session:
+        found = await find_readable(session, subject, reference, secret=to_text("secret", fields.get("secret")))
+        wanted = Tag.parse(tag) if tag else None
+        release = await tagged_release(session, found.executor, wanted, asked_name=reference)
+        tags = (await tags_of(session, [release.id])).get(release.id, [])
+    url = package_url(call.hub, base_url(call.request, call.hub.settings), release.id)
+    return ok(shapes.package_object(found, release, tags, download=url))
+
+
+async def get_sandbox(call: RpcCall) -> Response:
+    """Jina looks at `code` alone: anything but 200 means that there is none yet."""
+    await call.subject()
+    return JSONResponse({"code": 404, "status": 50004, "message": "This hub has no sandboxes.", "data": None})
+
+
+async def create_sandbox(call: RpcCall) -> Response:
+    await call.subject()
+    raise Unsupported("sandboxes", "use jinaai:// or jinaai+docker:// instead of +sandbox")
+
+
+async def _task_result(session: AsyncSession, executor_id: str | None, release_id: str | None) -> dict[str, Any] | None:
+    if executor_id is None or release_id is None:
+        return None
+    release = await session.get(Release, release_id)
+    found = await by_row_id(session, executor_id)
+    if release is None or found is None:
+        return None
+    tags = (await tags_of(session, [release.id])).get(release.id, [])
+    return shapes.pushed_object(found, release.id, [tag.name for tag in tags])
+
+
+def _streamed(run: PushRun) -> Response:
+    return StreamingResponse(_ndjson_of(run), media_type="application/x-ndjson")
+
+
+async def _ndjson_of(run: PushRun) -> AsyncIterator[bytes]:
+    async for line in run.lines():
+        yield _encode(line)
+
+
+async def _ndjson(lines: list[dict[str, Any]]) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield _encode(line)
+
+
+def _encode(line: dict[str, Any]) -> bytes:
+    """One line; a blank one would break the client."""
+    return json.dumps(line).encode() + b"\n"
+
+
+async def _single_line(run: PushRun) -> Response:
+    """One JSON line; any `code` but 202 is shown as an error with its message."""
+    async for _ in run.lines():
+        pass
+    if run.error is not None:
+        status = http_status(run.error)
+        return JSONResponse({"code": status, "message": run.error.detail}, status)
+    return JSONResponse({"code": 202, "data": {"_id": run.log.id}})
+
+
+METHODS: Methods = {
+    "executor.push": push,
+    "executor.create": push,
+    "executor.update": update,
+    "executor.createAsync": create_async,
+    "executor.updateAsync": update_async,
+    "executor.listAsyncTasks": list_async_tasks,
+    "executor.queryProgress": query_progress,
+    "executor.getPackage": get_package,
+    "sandbox.get": get_sandbox,
+    "sandbox.create": create_sandbox,
+}

@@ -34,9 +34,10 @@ http {{
   fastcgi_temp_path {state}/fastcgi;
   uwsgi_temp_path {state}/uwsgi;
   scgi_temp_path {state}/scgi;
-  server {{ listen 127.0.0.1:{port}; root {root}; }}
+  server {{ listen 127.0.0.1:{port}; root {root}; {more} }}
 }}
 """
+_PUTS = "client_max_body_size 0; dav_methods PUT;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,12 @@ def tool(name: str) -> str:
 
 
 @contextmanager
-def nginx(root: Path, state: Path) -> Iterator[str]:
-    """Serves a folder; yields the URL."""
+def nginx(root: Path, state: Path, *, takes_puts: bool = False) -> Iterator[str]:
+    """Serves a folder, or takes files into it too; yields the URL."""
     program, port = tool("nginx"), free_port()
     state.mkdir(parents=True, exist_ok=True)
     config = state / "nginx.conf"
-    config.write_text(_NGINX.format(state=state, root=root, port=port))
+    config.write_text(_NGINX.format(state=state, root=root, port=port, more=_PUTS if takes_puts else ""))
     process = subprocess.Popen([program, "-e", str(state / "error.log"), "-c", str(config)], stdin=subprocess.DEVNULL)
     try:
         _wait(process, state)

@@ -10,6 +10,7 @@ from benchmarks.cases import (
     list_page,
     memory,
     old_client,
+    package_rates,
     pull_rate,
     repush,
 )
@@ -27,5 +28,6 @@ BENCHMARKS: dict[str, Benchmark] = {
         latency,
         list_page,
         help_page,
+        package_rates,
     )
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 from palomar.contract.actions import Scope
 from tests.access.world import Thing
+from tests.api.packages import PACKAGE
 from tests.unit.documents.streams import document, stream
 
 Body = Callable[[Thing], dict[str, Any]]
@@ -40,6 +41,11 @@ class Row:
         return " " not in self.key
 
     @property
+    def is_executor(self) -> bool:
+        """Whether it needs an Executor to be there."""
+        return self.key.startswith("executor.") or "/executors/" in self.key
+
+    @property
     def method(self) -> str:
         return "POST" if self.is_rpc else self.key.partition(" ")[0]
 
@@ -54,6 +60,8 @@ class Row:
             "token_id": "f" * 32,
             "version_id": thing.version_id,
             "version": "1",
+            "release_id": "f" * 32,
+            "tag": "latest",
         }
         return template.format(**values) + self.query(thing)
 
@@ -93,6 +101,13 @@ def recipe(thing: Thing) -> dict[str, Any]:
     return {"json": {"parts": [{"array": thing.name, "version": 1, "start": 0, "stop": 1}]}}
 
 
+def package(**fields: str) -> Body:
+    return lambda thing: {
+        "data": {key: getattr(thing, value[1:]) if value.startswith("$") else value for key, value in fields.items()},
+        "files": {"file": ("filename", PACKAGE)},
+    }
+
+
 def form(**fields: str) -> Body:
     return lambda _thing: {"data": fields}
 
@@ -100,6 +115,8 @@ def form(**fields: str) -> Body:
 WRITE, ACCOUNT = Scope.WRITE, Scope.ACCOUNT
 ARRAY = "/api/v1/arrays/{namespace}/{name}"
 VERSION = ARRAY + "/versions/{number}"
+EXECUTOR = "/api/v1/executors/{namespace}/{name}"
+RELEASE = EXECUTOR + "/releases/{number}"
 PUSH = "/api/v1/pushes/{push_id}"
 NAMESPACE = "/api/v1/namespaces/{namespace}"
 
@@ -137,6 +154,40 @@ HUBBLE = [
     Row("user.identity.grant.auth0Unified", "401 401 401 401", as_json(code="x", state="y"), is_open=True),
 ]
 
+EXECUTORS = [
+    # Whether one may push there is said before the body; what is wrong with the package, in the stream behind a 200.
+    *(
+        row
+        for key in ("executor.push", "executor.create", "executor.createAsync")
+        for row in (
+            Row(key, "401 200 200 403", package(id="New"), WRITE),
+            Row(key, "401 403 200 403", package(id="$name"), WRITE),
+        )
+    ),
+    Row("executor.update", CHANGE, package(id="$name"), WRITE),
+    Row("executor.update", CHANGE, package(id="$short_id"), WRITE),
+    Row("executor.updateAsync", CHANGE, package(id="$name"), WRITE),
+    Row("executor.getPackage", READ, as_json(id="$name")),
+    Row("executor.getPackage", READ, as_json(id="$short_id")),
+    Row("executor.listAsyncTasks", "401 200 200 403 / 401 404 200 403", as_json(id="$name")),
+    # Only who pushed knows of a push.
+    Row("executor.queryProgress", "401 404 404 404", as_json(id="f" * 32)),
+    # There are no sandboxes, and the client looks at the body alone.
+    Row("sandbox.get", "200 200 200 200", as_json(name="$resource")),
+    Row("sandbox.create", "501 501 501 501", as_json(name="$resource")),
+    Row("GET /api/v1/executors", "200 200 200 200"),
+    Row(f"GET {EXECUTOR}", READ),
+    Row(f"PATCH {EXECUTOR}", CHANGE, as_json(visibility="private"), WRITE),
+    Row(f"DELETE {EXECUTOR}", "401 403 204 403 / 401 404 204 403", needs=WRITE),
+    Row(f"POST {EXECUTOR}/undelete", "401 404 200 403 / 401 404 200 403", needs=WRITE, is_deleted=True),
+    Row(f"PUT {EXECUTOR}/tags/{{tag}}", CHANGE, lambda _thing: {"json": {"release": 1}}, WRITE),
+    Row(f"DELETE {EXECUTOR}/tags/{{tag}}", "401 403 204 403 / 401 404 204 403", needs=WRITE),
+    Row(f"GET {EXECUTOR}/releases", READ),
+    Row(f"GET {RELEASE}", READ),
+    Row(f"GET {RELEASE}/package", "307 307 307 403 / 404 404 307 403"),
+    Row(f"GET {EXECUTOR}/compare", READ, query=lambda _thing: "?old=1&new=1"),
+]
+
 NATIVE = [
     Row("GET /api/v1/openapi.json", "200 200 200 200", is_open=True),
     Row("GET /api/v1/whoami", "401 200 200 200"),
@@ -171,6 +222,7 @@ NATIVE = [
 OTHERS = [
     Row("GET /v2/.well-known/jwks.json", "200 200 200 200", is_open=True),
     Row("GET /download/{version_id}", "404 404 404 404", is_open=True),
+    Row("GET /download/package/{release_id}", "404 404 404 404", is_open=True),
     Row("GET /healthz", "200 200 200 200", is_open=True),
     Row("GET /readyz", "200 200 200 200", is_open=True),
     Row("GET /metrics", "200 200 200 200", is_open=True),
@@ -200,4 +252,4 @@ CONSOLE = [
     page("POST /settings/password", "303 401 401 303", form(current="x", new="y")),
 ]
 
-TABLE = [*HUBBLE, *NATIVE, *OTHERS, *CONSOLE]
+TABLE = [*HUBBLE, *EXECUTORS, *NATIVE, *OTHERS, *CONSOLE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -18,8 +18,11 @@ from palomar.server.accounts.personal_tokens import create_token, delete_token
 from palomar.server.accounts.sessions import start_session
 from palomar.server.artifacts.manage import delete_artifact
 from palomar.server.db.columns import utc_now
+from palomar.server.executors.manage import delete_executor
+from palomar.server.executors.values import ExecutorPush
 from palomar.server.web.identity import SESSION_COOKIE
 from palomar.server.wiring import Hub
+from tests.api.packages import push_package
 from tests.fixtures.hubs import BASE_URL
 from tests.services.pushes import documents, join_hub, push_array, version_of
 
@@ -45,13 +48,15 @@ class Thing:
     version_id: str
     digest: str
     push_id: str
+    # Of the Executor of the same name.
+    short_id: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.namespace}/{self.resource}"
 
 
-ABSENT = Thing("alice", "thing-none", ABSENT_ID, ABSENT_ID, "f" * 64, ABSENT_ID)
+ABSENT = Thing("alice", "thing-none", ABSENT_ID, ABSENT_ID, "f" * 64, ABSENT_ID, "zzzzzzzz")
 
 
 @dataclass
@@ -67,8 +72,8 @@ class World:
     async def make(cls, hub: Hub, client: httpx2.AsyncClient) -> World:
         return cls(hub, client, await join_hub(hub), await join_hub(hub, "bob"))
 
-    async def make_thing(self, *, is_public: bool, is_deleted: bool = False) -> Thing:
-        """An array of alice's, and a push of hers that is open."""
+    async def make_thing(self, *, is_public: bool, is_deleted: bool = False, is_executor: bool = False) -> Thing:
+        """An array of alice's, and a push of hers that is open; beside it, if wanted, an Executor of the same name."""
         self.made += 1
         name = f"alice/thing-{self.made:04}"
         receipt = await push_array(self.hub, self.alice, name, documents(2, first=self.made), is_public=is_public)
@@ -82,10 +87,19 @@ class World:
             manifest.chunks[0].digest,
             await self._open_push(),
         )
-        if is_deleted:
+        if is_executor:
+            thing = replace(thing, short_id=await self._make_executor(name, is_public=is_public, is_deleted=is_deleted))
+        elif is_deleted:
             async with self.hub.database.write() as session:
                 await delete_artifact(session, self.alice, self.hub.artifact_rules, name=name)
         return thing
+
+    async def _make_executor(self, name: str, *, is_public: bool, is_deleted: bool) -> str:
+        receipt = await push_package(self.hub, self.alice, ExecutorPush(name, is_public=is_public))
+        if is_deleted:
+            async with self.hub.database.write() as session:
+                await delete_executor(session, self.alice, name)
+        return receipt.short_id
 
     async def _open_push(self) -> str:
         order = {"name": "alice/pushed", "kind": "v1"}

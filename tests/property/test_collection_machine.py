@@ -19,11 +19,11 @@ from obstore.store import MemoryStore
 from sqlalchemy import delete, select
 
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
-from palomar.server.blobs.staging import BlobName, Staging
 from palomar.server.blobs.collection import Collected, Collector
 from palomar.server.blobs.leases import BlobLease, hold_lease
 from palomar.server.blobs.models import BlobRow
 from palomar.server.blobs.obstore_store import ObstoreBlobStore
+from palomar.server.blobs.staging import BlobName, Staging
 from palomar.server.db.engine import Database
 from tests.factories.accounts import make_person
 from tests.factories.artifacts import make_artifact, make_version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from palomar.server.artifacts.models import Artifact
 from palomar.server.artifacts.resource import Found
 from palomar.server.db.columns import new_id, utc_now
 from palomar.server.db.engine import Database
+from palomar.server.executors.models import Executor
+from palomar.server.executors.resource import FoundExecutor
 from palomar.server.namespaces.models import LEGACY_NAMESPACE, NamespaceRow
 
 PEOPLE = ("alice", "bob")
@@ -76,7 +79,7 @@ def subjects(ids: dict[str, str]) -> list[Subject]:
 async def build(database: Database, world: World) -> dict[str, str]:
     """The rows of one world, instead of those of the one before; the accounts' ids by name."""
     async with database.write() as session:
-        for table in (Artifact, NamespaceRow, Account):
+        for table in (Artifact, Executor, NamespaceRow, Account):
             await session.execute(delete(table))
         accounts = {name: Account(id=new_id(), name=name) for name in PEOPLE}
         session.add_all(accounts.values())
@@ -85,7 +88,10 @@ async def build(database: Database, world: World) -> dict[str, str]:
         places = [_place(place, number, ids) for number, place in enumerate(world.places)]
         session.add_all(places)
         await session.flush()
-        session.add_all(_thing(thing, number, places, ids) for number, thing in enumerate(world.things))
+        for number, thing in enumerate(world.things):
+            columns = _columns(thing, number, places, ids)
+            session.add(Artifact(**columns))
+            session.add(Executor(**columns, short_id=f"{number:08}", keywords=[]))
     return ids
 
 
@@ -98,15 +104,26 @@ def _place(place: Place, number: int, ids: dict[str, str]) -> NamespaceRow:
     )
 
 
-def _thing(thing: Thing, number: int, places: list[NamespaceRow], ids: dict[str, str]) -> Artifact:
-    return Artifact(
-        namespace_id=places[thing.namespace].id,
-        name=f"thing-{number}",
-        name_key=f"thing-{number}",
-        visibility=thing.visibility,
-        owner_id=ids[thing.owner] if thing.owner else None,
-        deleted_at=utc_now() if thing.is_deleted else None,
-    )
+def _columns(thing: Thing, number: int, places: list[NamespaceRow], ids: dict[str, str]) -> dict[str, Any]:
+    """Of an array and of an Executor: for both the rule is the same."""
+    return {
+        "namespace_id": places[thing.namespace].id,
+        "name": f"thing-{number}",
+        "name_key": f"thing-{number}",
+        "visibility": thing.visibility,
+        "owner_id": ids[thing.owner] if thing.owner else None,
+        "deleted_at": utc_now() if thing.is_deleted else None,
+    }
+
+
+class Kind(NamedTuple):
+    table: type[Artifact | Executor]
+    found: type[Found | FoundExecutor]
+    action: Action
+
+
+ARRAYS = Kind(Artifact, Found, Action.ARTIFACT_READ)
+EXECUTORS = Kind(Executor, FoundExecutor, Action.EXECUTOR_READ)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -114,14 +131,15 @@ def _thing(thing: Thing, number: int, places: list[NamespaceRow], ids: dict[str,
 async def test_a_row_is_selected_exactly_when_the_policy_allows_reading_it(database: Database, world: World) -> None:
     ids = await build(database, world)
     async with database.read() as session:
-        joined = select(Artifact, NamespaceRow).join(NamespaceRow, NamespaceRow.id == Artifact.namespace_id)
-        everything = [Found(*row) for row in await session.execute(joined)]
-        assert len(everything) == len(world.things)
-        for subject in subjects(ids):
-            selected = set((await session.scalars(visible(select(Artifact.id), Artifact, subject))).all())
-            allowed = {
-                found.artifact.id
-                for found in everything
-                if decide(subject, Action.ARTIFACT_READ, found.as_resource("asked")).allowed
-            }
-            assert selected == allowed, subject
+        for kind in (ARRAYS, EXECUTORS):
+            joined = select(kind.table, NamespaceRow).join(NamespaceRow, NamespaceRow.id == kind.table.namespace_id)
+            everything = {row[0].id: kind.found(*row) for row in await session.execute(joined)}
+            assert len(everything) == len(world.things)
+            for subject in subjects(ids):
+                selected = set((await session.scalars(visible(select(kind.table.id), kind.table, subject))).all())
+                allowed = {
+                    row_id
+                    for row_id, found in everything.items()
+                    if decide(subject, kind.action, found.as_resource("asked")).allowed
+                }
+                assert selected == allowed, (kind, subject)

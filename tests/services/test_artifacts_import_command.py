@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from palomar.cli.app import run
+from tests.services.executor_pushes import package
 from tests.services.pushes import documents
 from tests.unit.documents.streams import stream
 
@@ -33,6 +34,18 @@ def test_one_line_says_what_became_of_each_array(folder: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.splitlines() == ["digits: already there", f"{ENGLISH_AND_NOT}: already there"]
 
 
+def test_executors_follow_the_arrays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "arrays" / "digits.da").write_bytes(stream(documents(3)))
+    (folder / "executors" / "Encoder.zip").write_bytes(package())
+    (folder / "executors" / "Hostile.zip").write_bytes(b"PK")
+    assert import_legacy(folder) == 1
+    digits, encoder, hostile = capsys.readouterr().out.splitlines()
+    assert (digits, encoder) == ("digits: imported", "Encoder: imported")
+    assert hostile.startswith("Hostile: failed: The package cannot be accepted")
+    assert import_legacy(folder) == 1
+    assert "Encoder: already there" in capsys.readouterr().out
+
+
 def test_a_failure_is_told_and_makes_the_status_1_at_the_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "arrays" / "broken.da").write_bytes(stream(documents(3))[:-1])
     (folder / "arrays" / "digits.da").write_bytes(stream(documents(3)))
@@ -45,13 +58,12 @@ def test_a_failure_is_told_and_makes_the_status_1_at_the_end(folder: Path, capsy
 
 
 def test_what_is_not_imported_is_told_and_is_no_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "executors" / "Encoder.zip").write_bytes(b"PK")
     (folder / "arrays" / "notes.txt").write_bytes(b"")
-    (folder / "legacy.json").write_text('{"arrays": {"missing": {}}}')
+    (folder / "legacy.json").write_text('{"arrays": {"missing": {}}, "executors": {"Absent": {}}}')
     assert import_legacy(folder) == 0
     printed = capsys.readouterr()
     assert not printed.out
-    assert "1 Executors are not imported yet" in printed.err
+    assert "names the Executor 'Absent'" in printed.err
     assert "'arrays/notes.txt'" in printed.err
     assert "names the array 'missing'" in printed.err
 

@@ -148,9 +148,12 @@ class NewToken(Given):
 
 
 class NamespaceSettings(Given):
+    """``refuse_breaking``: whether an Executor's push under a version tag that breaks its users is refused."""
+
     namespace: str
     default_visibility: Visibility
     visibility_ceiling: Visibility
+    refuse_breaking: bool
     quota_bytes: int | None
     created_at: datetime
 
@@ -160,6 +163,7 @@ class NamespaceChanges(Taken):
 
     default_visibility: Visibility | None = None
     visibility_ceiling: Visibility | None = None
+    refuse_breaking: bool | None = None
 
 
 # --- arrays --------------------------------------------------------------------------------------------------------

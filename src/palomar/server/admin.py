@@ -23,10 +23,11 @@ from palomar.server.accounts.service import any_account
 from palomar.server.artifacts.legacy_import import CATALOGUE, LegacyFolder, Outcome, import_arrays
 from palomar.server.artifacts.push import Pusher
 from palomar.server.db.engine import Database
+from palomar.server.executors.legacy_import import import_executors
 from palomar.server.logs import configure_logs
 from palomar.server.settings import Settings
 from palomar.server.web.app import create_app
-from palomar.server.wiring import artifact_rules, open_blobs, open_hub
+from palomar.server.wiring import artifact_rules, executor_pusher, open_blobs, open_hub
 
 log = structlog.get_logger("palomar.serve")
 
@@ -99,16 +100,19 @@ async def _stop(server: Server, serving: asyncio.Task[None]) -> None:
 
 
 async def import_legacy(database: Database, settings: Settings, path: Path) -> int:
-    """Tells on stdout what became of each array, on stderr what else there is; returns how many failed."""
+    """Tells on stdout what became of each file, on stderr what else there is; returns how many failed."""
     configure_logs(settings)
     folder = await asyncio.to_thread(LegacyFolder.read, path)
     sys.stderr.writelines(f"{note}\n" for note in _notes(folder))
     failed = 0
     blobs = open_blobs(settings)
     try:
-        async for result in import_arrays(Pusher(database, blobs, artifact_rules(settings)), folder):
-            _print(str(result))
-            failed += result.outcome is Outcome.FAILED
+        arrays = import_arrays(Pusher(database, blobs, artifact_rules(settings)), folder)
+        executors = import_executors(executor_pusher(settings, database, blobs), folder)
+        for results in (arrays, executors):
+            async for result in results:
+                _print(str(result))
+                failed += result.outcome is Outcome.FAILED
     finally:
         await blobs.close()
     return failed
@@ -116,10 +120,10 @@ async def import_legacy(database: Database, settings: Settings, path: Path) -> i
 
 def _notes(folder: LegacyFolder) -> Iterator[str]:
     """What is not imported, and why."""
-    if folder.executors:
-        yield f"{len(folder.executors)} Executors are not imported yet: a later release does that, from this folder."
     for name in folder.absent:
         yield f"{CATALOGUE} names the array {name!a}, but there is no such file in arrays/."
+    for name in folder.absent_executors:
+        yield f"{CATALOGUE} names the Executor {name!a}, but there is no such file in executors/."
     for path in folder.ignored:
         yield f"{path.parent.name + '/' + path.name!a} is neither arrays/NAME.da nor executors/NAME.zip: ignored."
 

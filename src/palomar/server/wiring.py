@@ -22,6 +22,7 @@ from palomar.server.blobs.port import BlobStore
 from palomar.server.blobs.scrub import Scrubber
 from palomar.server.db.engine import Database
 from palomar.server.db.migrate import migrate
+from palomar.server.executors.purge import purge_deleted as purge_executors
 from palomar.server.executors.push import ExecutorPusher, ExecutorRules
 from palomar.server.jobs.jobs import Jobs
 from palomar.server.namespaces.service import NamespaceDefaults
@@ -62,11 +63,12 @@ def artifact_rules(settings: Settings) -> ArtifactRules:
     )
 
 
-def executor_rules(settings: Settings) -> ExecutorRules:
-    return ExecutorRules(
+def executor_pusher(settings: Settings, database: Database, blobs: BlobStore) -> ExecutorPusher:
+    rules = ExecutorRules(
         max_package_bytes=settings.max_package_bytes,
         limits=PackageLimits(max_package_bytes=settings.max_package_bytes),
     )
+    return ExecutorPusher(database, blobs, rules, scratch=settings.data / "packages")
 
 
 async def assemble_hub(settings: Settings, database: Database, blobs: BlobStore) -> Hub:
@@ -85,7 +87,7 @@ async def assemble_hub(settings: Settings, database: Database, blobs: BlobStore)
         artifact_rules=rules,
         pusher=Pusher(database, blobs, rules),
         arrays=ArrayReader(database, blobs),
-        executor_pusher=ExecutorPusher(database, blobs, executor_rules(settings), scratch=settings.data / "packages"),
+        executor_pusher=executor_pusher(settings, database, blobs),
         jobs=assemble_jobs(settings, database, blobs),
     )
 
@@ -101,8 +103,10 @@ def assemble_jobs(settings: Settings, database: Database, blobs: BlobStore) -> J
         return (await Scrubber(database, blobs).run()).as_json()
 
     async def purge() -> dict[str, Any]:
-        versions = await purge_deleted(database, older_than=timedelta(days=settings.undelete_days))
-        return {"versions": versions, "pushes": await expire_pushes(database)}
+        window = timedelta(days=settings.undelete_days)
+        versions = await purge_deleted(database, older_than=window)
+        releases = await purge_executors(database, older_than=window)
+        return {"versions": versions, "releases": releases, "pushes": await expire_pushes(database)}
 
     jobs = Jobs(settings.jobs_database, locks=settings.data / "workers")
     jobs.register("collect", collect)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from sqlalchemy import func, insert, select, union
+from sqlalchemy import Select, func, insert, select, union
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from palomar.contract.actions import Visibility
-from palomar.contract.errors import Busy, QuotaExceeded, VersionConflict
+from palomar.contract.errors import Busy, VersionConflict
 from palomar.documents.render import stream_bytes
 from palomar.server.access.policy import Subject
 from palomar.server.artifacts.counts import note_live
@@ -24,6 +24,7 @@ from palomar.server.db.columns import new_id, utc_now
 from palomar.server.events.kinds import EventKind
 from palomar.server.events.record import record
 from palomar.server.namespaces.models import NamespaceRow
+from palomar.server.namespaces.quota import check_quota, counts_as_used
 
 _ROWS_PER_STATEMENT = 10_000
 _IDS_PER_QUERY = 500
@@ -110,18 +111,10 @@ async def _referenced(session: AsyncSession, namespace: NamespaceRow, ids: Seque
     return (await session.scalars(union(chunks, *whole))).all()
 
 
-async def check_quota(session: AsyncSession, namespace: NamespaceRow, new_bytes: int) -> None:
-    """Raises QuotaExceeded when ``new_bytes`` more are too many."""
-    quota = namespace.quota_bytes
-    if quota is None:
-        return
-    # Pushes to other names of the namespace stand in line, or each would find the same room.
-    await session.execute(select(NamespaceRow.id).where(NamespaceRow.id == namespace.id).with_for_update())
+@counts_as_used
+def _versions_bytes(namespace_id: str) -> Select[int]:
     pushed = select(func.coalesce(func.sum(Version.new_bytes), 0)).join(Artifact, Artifact.id == Version.artifact_id)
-    kept = pushed.where(Artifact.namespace_id == namespace.id, Version.purged_at.is_(None))
-    used = await session.scalar(kept) or 0
-    if used + new_bytes > quota:
-        raise QuotaExceeded(namespace.name, quota)
+    return pushed.where(Artifact.namespace_id == namespace_id, Version.purged_at.is_(None))
 
 
 async def _write_version(

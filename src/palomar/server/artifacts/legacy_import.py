@@ -1,4 +1,4 @@
-"""Importing what was pushed before namespaces existed: ``arrays/NAME.da``, and ``legacy.json`` which says whose it is.
+"""Importing what was pushed before namespaces existed: the folder, ``legacy.json`` which says whose it is, the arrays.
 
 An array goes the way of a push, with the same checks and in the same bounded memory, into the namespace that nobody
 can name. Each is a transaction of its own: one that is damaged leaves no trace and stops no other, and a second run
@@ -102,6 +102,10 @@ class LegacyFolder:
         """Arrays that the catalogue names and the folder does not have."""
         return sorted(self.catalogue.arrays.keys() - {path.stem for path in self.arrays})
 
+    @property
+    def absent_executors(self) -> list[str]:
+        return sorted(self.catalogue.executors.keys() - {path.stem for path in self.executors})
+
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
@@ -114,7 +118,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayResult:
+class ImportResult:
     """What became of one file."""
 
     name: str
@@ -126,20 +130,20 @@ class ArrayResult:
         return f"{name}: {self.outcome}" + (f": {self.reason}" if self.reason else "")
 
 
-async def import_arrays(pusher: Pusher, folder: LegacyFolder) -> AsyncIterator[ArrayResult]:
+async def import_arrays(pusher: Pusher, folder: LegacyFolder) -> AsyncIterator[ImportResult]:
     """One result per file, as soon as it is durable."""
     for path in folder.arrays:
         yield await _import_file(pusher, path, folder.catalogue.arrays.get(path.stem, ArrayEntry()))
 
 
-async def _import_file(pusher: Pusher, path: Path, entry: ArrayEntry) -> ArrayResult:
+async def _import_file(pusher: Pusher, path: Path, entry: ArrayEntry) -> ImportResult:
     try:
         is_new = await _import_array(pusher, path, LegacyName.parse(path.stem), entry)
     except PalomarError as error:
-        return ArrayResult(path.stem, Outcome.FAILED, error.detail)
+        return ImportResult(path.stem, Outcome.FAILED, error.detail)
     except OSError as error:
-        return ArrayResult(path.stem, Outcome.FAILED, f"the file cannot be read ({error.strerror})")
-    return ArrayResult(path.stem, Outcome.IMPORTED if is_new else Outcome.PRESENT)
+        return ImportResult(path.stem, Outcome.FAILED, f"the file cannot be read ({error.strerror})")
+    return ImportResult(path.stem, Outcome.IMPORTED if is_new else Outcome.PRESENT)
 
 
 async def _import_array(pusher: Pusher, path: Path, name: LegacyName, entry: ArrayEntry) -> bool:
@@ -147,7 +151,7 @@ async def _import_array(pusher: Pusher, path: Path, name: LegacyName, entry: Arr
     async with pusher.database.read() as session:
         if await legacy_by_name(session, BareName(name)) is not None:
             return False
-        owner_id = await _owner_id(session, entry)
+        owner_id = await owner_id_of(session, entry)
     request = PushRequest(name=name, type=DOCUMENT_ARRAY, is_public=entry.public)
     async with pusher.begin(ANONYMOUS) as push:
         push.open_array()
@@ -186,8 +190,8 @@ async def _commit(
     return await add_version(session, staging, target, request, content, pushed_by=None, kind=kind)
 
 
-async def _owner_id(session: AsyncSession, entry: ArrayEntry) -> str | None:
-    """Raises NotFound: an array without its owner could not be read by anybody, or by everybody."""
+async def owner_id_of(session: AsyncSession, entry: ArrayEntry | ExecutorEntry) -> str | None:
+    """Raises NotFound: a private thing without its owner could not be read by anybody, or by everybody."""
     if entry.owner is None:
         return None
     account = await find_account(session, entry.owner)

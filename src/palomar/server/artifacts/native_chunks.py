@@ -16,7 +16,6 @@ from palomar.documents.kinds import DocumentKind
 from palomar.documents.large import LargeDocument
 from palomar.documents.uploaded import facts_from_members, facts_from_zstd
 from palomar.server.access.policy import Subject
-from palomar.server.artifacts.commit import check_quota
 from palomar.server.artifacts.native_push import PushChunk, PushRow, fresh_push, renewing, still_fresh
 from palomar.server.artifacts.reader import ArrayReader
 from palomar.server.artifacts.rules import ArtifactRules
@@ -27,6 +26,7 @@ from palomar.server.blobs.staging import StagedStream, Staging
 from palomar.server.db.engine import Database
 from palomar.server.db.upsert import insert_missing
 from palomar.server.namespaces.models import NamespaceRow
+from palomar.server.namespaces.quota import check_quota
 
 # No chunk of several documents is larger, in either encoding; what is larger is one document, and streamed.
 _WHOLE_BYTES = 8 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import AsyncIterator
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,76 +18,89 @@ from palomar.server.executors.models import Executor
 from palomar.server.executors.resource import KIND, FoundExecutor
 from palomar.server.namespaces.models import LEGACY_NAMESPACE, NamespaceRow
 
-_SHORT_ID = re.compile(r"[0-9a-z]{8}", re.ASCII)
+SHORT_ID = re.compile(r"[0-9a-z]{8}", re.ASCII)
 
 
 async def find_readable(
-    session: AsyncSession, subject: Subject, reference: str, *, secret: str | None = None
+    session: AsyncSession,
+    subject: Subject,
+    reference: str,
+    *,
+    secret: str | None = None,
+    own_first: bool = False,
 ) -> FoundExecutor:
-    """``alice/MyExecutor``, ``MyExecutor`` (old, or one's own) or the short id.
+    """``alice/MyExecutor``, ``MyExecutor`` (old, or one's own) or the short id; the first of them that can be read.
 
-    The right secret opens an old private Executor to anybody; a wrong one is as good as none, so it looks absent.
+    ``own_first`` is for commands about what one has pushed oneself, as ``jina hub status``. The right secret opens an
+    old private Executor to anybody; a wrong one is as good as none, so it looks absent.
     """
-    found = await _find(session, subject, reference)
-    if found is None:
-        _spend_secret(secret)
-        raise NotFound(KIND, reference)
-    if secret is not None and opens(found, secret):
-        return found
-    found.require(subject, Action.EXECUTOR_READ, reference)
-    return found
+    candidates = [found async for found in _candidates(session, subject, reference, own_first=own_first)]
+    for found in candidates:
+        if (secret is not None and opens(found, secret)) or _may_read(found, subject, reference):
+            return found
+    if secret is not None and not candidates:
+        # The same work as for an Executor that exists.
+        hmac.compare_digest(hash_secret(secret), "")
+    raise NotFound(KIND, reference)
 
 
 def opens(found: FoundExecutor, secret: str) -> bool:
     """Whether this is the secret of an old, still existing Executor."""
     expected = found.executor.secret_hash or ""
-    return hmac.compare_digest(hash_secret(secret), expected) and found.executor.deleted_at is None
+    return hmac.compare_digest(hash_secret(secret), expected) and not found.is_deleted
 
 
 def hash_secret(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    """Any text has one, that which is no Unicode too: a client may send it."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
-def _spend_secret(secret: str | None) -> None:
-    """The same work as for an Executor that exists."""
-    if secret is not None:
-        hmac.compare_digest(hash_secret(secret), "")
+def _may_read(found: FoundExecutor, subject: Subject, reference: str) -> bool:
+    try:
+        found.require(subject, Action.EXECUTOR_READ, reference)
+    except NotFound:
+        return False
+    return True
 
 
-async def _find(session: AsyncSession, subject: Subject, reference: str) -> FoundExecutor | None:
+async def _candidates(
+    session: AsyncSession, subject: Subject, reference: str, *, own_first: bool
+) -> AsyncIterator[FoundExecutor]:
     try:
         if "/" in reference:
-            return await by_path(session, ResourcePath.parse(reference))
-        name = ResourceName.parse(reference)
+            queries = [_at(ResourcePath.parse(reference))]
+        else:
+            queries = _bare(subject, ResourceName.parse(reference), own_first=own_first)
     except BadName:
-        return None
-    return await _by_bare_name(session, subject, name) or await _by_short_id(session, reference)
+        return
+    for query in queries:
+        if (found := await _one(session, query)) is not None:
+            yield found
+
+
+def _bare(subject: Subject, name: ResourceName, *, own_first: bool) -> list[Select[Executor, NamespaceRow]]:
+    """An old un-namespaced Executor and the caller's own, of which jina hub push says no namespace; then the id."""
+    queries = [_select().where(NamespaceRow.name == LEGACY_NAMESPACE, Executor.name_key == name.key)]
+    if not subject.is_anonymous:
+        own = _select().where(NamespaceRow.owner_id == subject.account_id, NamespaceRow.retired_at.is_(None))
+        queries.insert(0 if own_first else 1, own.where(Executor.name_key == name.key))
+    if SHORT_ID.fullmatch(name):
+        queries.append(_select().where(Executor.short_id == str(name)))
+    return queries
 
 
 async def by_path(session: AsyncSession, path: ResourcePath) -> FoundExecutor | None:
     """A tombstone too: whether it may be seen is the access policy's question."""
-    named = _select().where(NamespaceRow.name == str(path.namespace), NamespaceRow.retired_at.is_(None))
-    return await _one(session, named.where(Executor.name_key == path.name.key))
+    return await _one(session, _at(path))
 
 
 async def by_row_id(session: AsyncSession, executor_id: str) -> FoundExecutor | None:
     return await _one(session, _select().where(Executor.id == executor_id))
 
 
-async def _by_bare_name(session: AsyncSession, subject: Subject, name: ResourceName) -> FoundExecutor | None:
-    """An old un-namespaced Executor; else the caller's own (jina hub push says no namespace)."""
-    legacy = _select().where(NamespaceRow.name == LEGACY_NAMESPACE, Executor.name_key == name.key)
-    found = await _one(session, legacy)
-    if found is not None or subject.is_anonymous:
-        return found
-    own = _select().where(NamespaceRow.owner_id == subject.account_id, NamespaceRow.retired_at.is_(None))
-    return await _one(session, own.where(Executor.name_key == name.key))
-
-
-async def _by_short_id(session: AsyncSession, text: str) -> FoundExecutor | None:
-    if not _SHORT_ID.fullmatch(text):
-        return None
-    return await _one(session, _select().where(Executor.short_id == text))
+def _at(path: ResourcePath) -> Select[Executor, NamespaceRow]:
+    named = _select().where(NamespaceRow.name == str(path.namespace), NamespaceRow.retired_at.is_(None))
+    return named.where(Executor.name_key == path.name.key)
 
 
 def _select() -> Select[Executor, NamespaceRow]:

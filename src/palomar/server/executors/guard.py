@@ -14,7 +14,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from palomar.contract.errors import BreakingChange
-from palomar.contract.names import Tag
 from palomar.packages.compatibility import Change, compare
 from palomar.packages.schema import ExecutorSchema
 from palomar.server.executors.facts import schema_in
@@ -55,12 +54,11 @@ async def check_contract(
 
 
 async def _promised_release(session: AsyncSession, found: FoundExecutor, wanted: WantedTags) -> Release | None:
-    """The newest release that bears a tag of one of the wanted lines, or that itself is being replaced under a tag
-    which is to be protected.
-    """
+    """The newest release that bears a tag of one of the wanted lines, or one that is to be protected."""
     lines = {line for tag in wanted.names if (line := line_of(tag)) is not None}
-    query = select(ReleaseTag.name, Release).join(Release, Release.id == ReleaseTag.release_id)
+    query = select(ReleaseTag.name, Release.id).join(Release, Release.id == ReleaseTag.release_id)
     query = query.where(ReleaseTag.executor_id == found.executor.id, Release.purged_at.is_(None))
     rows = (await session.execute(query.order_by(Release.number.desc()))).all()
-    names: set[Tag] = set(wanted.protected)
-    return next((release for name, release in rows if name in names or line_of(name) in lines), None)
+    names: set[str] = set(wanted.protected)
+    release_id = next((row.id for row in rows if row.name in names or line_of(row.name) in lines), None)
+    return None if release_id is None else await session.get(Release, release_id)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, String, cast, or_, select
+from sqlalchemy import ColumnElement, String, column, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from palomar.server.access.policy import Subject
 from palomar.server.access.visible import visible
+from palomar.server.db.columns import can_be_stored
 from palomar.server.executors.models import Executor, Release
 from palomar.server.executors.resource import FoundExecutor
 from palomar.server.namespaces.models import NamespaceRow
@@ -37,6 +38,10 @@ class ExecutorQuery:
 async def list_visible(session: AsyncSession, subject: Subject, query: ExecutorQuery) -> list[FoundExecutor]:
     """One row more than ``limit`` when another page follows."""
     listed = visible(select(Executor, NamespaceRow), Executor, subject).where(*_conditions(query))
+    if query.search is not None:
+        if not can_be_stored(query.search):
+            return []
+        listed = listed.where(_matches(query.search, is_sqlite=session.get_bind().dialect.name == "sqlite"))
     if query.namespace is not None:
         namespace = await find_namespace(session, query.namespace)
         if namespace is None:
@@ -58,12 +63,18 @@ async def list_releases(
 
 def _conditions(query: ExecutorQuery) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if query.search is not None:
-        texts = (Executor.name, Executor.description, cast(Executor.keywords, String))
-        conditions.append(or_(*(text.icontains(query.search, autoescape=True) for text in texts)))
     if query.after is not None:
         at, last_id = query.after
         # The first condition says nothing new, but an index can be entered by it.
         conditions.append(Executor.updated_at <= at)
         conditions.append(or_(Executor.updated_at < at, Executor.id < last_id))
     return conditions
+
+
+def _matches(search: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Each keyword by itself: their list as text has quotes and, on SQLite, escapes of its own."""
+    expand = func.json_each if is_sqlite else func.jsonb_array_elements_text
+    keyword = expand(Executor.keywords).table_valued(column("value", String))
+    texts = (Executor.name, Executor.description)
+    named = (text.icontains(search, autoescape=True) for text in texts)
+    return or_(*named, exists().where(keyword.c.value.icontains(search, autoescape=True)))

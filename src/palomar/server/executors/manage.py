@@ -20,7 +20,8 @@ from palomar.server.events.record import record
 from palomar.server.executors.find import find_readable
 from palomar.server.executors.models import Executor, Release, ReleaseTag
 from palomar.server.executors.resource import KIND, FoundExecutor
-from palomar.server.executors.tags import WantedTags, check_tags, move_tags
+from palomar.server.executors.tags import WantedTags, check_tags, move_tags, newest_release, protected_stays
+from palomar.server.namespaces.models import NamespaceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ async def delete_executor(session: AsyncSession, subject: Subject, reference: st
 async def undelete_executor(
     session: AsyncSession, subject: Subject, executor_id: str, *, window: timedelta
 ) -> FoundExecutor:
-    """Raises NotFound when there is nothing of the caller's to bring back, or when it is too late."""
+    """Raises NotFound when there is nothing of the caller's to bring back, when it is too late, or its content gone."""
     executor = await session.get(Executor, executor_id, with_for_update=True)
     if executor is None or executor.deleted_at is None or executor.deleted_at < utc_now() - window:
         raise NotFound(KIND, executor_id)
+    found = FoundExecutor(executor, await session.get_one(NamespaceRow, executor.namespace_id))
+    if subject.is_anonymous or found.owner_id != subject.account_id or not await _is_whole(session, executor):
+        raise NotFound(KIND, executor_id)
     deleted_at, executor.deleted_at = executor.deleted_at, None
     try:
-        # Autoflush is off: the query below must already see the row alive.
-        await session.flush()
-        found = await find_readable(session, subject, executor.short_id)
         found.require(subject, Action.EXECUTOR_UPDATE, executor_id)
     except Exception:
         executor.deleted_at = deleted_at
@@ -73,14 +74,21 @@ async def undelete_executor(
     return found
 
 
+async def _is_whole(session: AsyncSession, executor: Executor) -> bool:
+    """Purging begins with the newest release."""
+    newest = await newest_release(session, executor)
+    return newest is not None and newest.number == executor.releases
+
+
 async def retag(
     session: AsyncSession, subject: Subject, reference: str, *, release_number: int, tag: Tag, is_protected: bool
 ) -> FoundExecutor:
     """Moves a tag to a release. Raises NotFound, NotAllowed, TagProtected."""
     found = await lock_executor(session, subject, Action.EXECUTOR_UPDATE, reference)
     release = await numbered_release(session, found, release_number)
-    await check_tags(session, found.executor, [tag], shown_name=found.shown_name)
-    await move_tags(session, release, WantedTags((tag,), (tag,) if is_protected else ()))
+    await check_tags(session, found.executor, [tag], shown_name=found.shown_name, to=release)
+    wanted = WantedTags((tag,), (tag,) if is_protected else ())
+    await move_tags(session, release, wanted, shown_name=found.shown_name)
     _record(session, EventKind.EXECUTOR_RETAGGED, subject, found, tag=tag, release=release.number)
     return found
 
@@ -93,9 +101,9 @@ async def delete_tag(session: AsyncSession, subject: Subject, reference: str, ta
         raise NotFound("tag", f"{found.shown_name}:{tag}")
     if row.is_protected:
         raise TagProtected(found.shown_name, tag)
-    await session.execute(
-        delete(ReleaseTag).where(ReleaseTag.executor_id == found.executor.id, ReleaseTag.name == str(tag))
-    )
+    this = delete(ReleaseTag).where(ReleaseTag.executor_id == found.executor.id, ReleaseTag.name == str(tag))
+    with protected_stays(found.shown_name, tag):
+        await session.execute(this)
     _record(session, EventKind.EXECUTOR_RETAGGED, subject, found, tag=tag, release=None)
     return found
 
@@ -118,23 +126,26 @@ async def downloadable_release(session: AsyncSession, release_id: str) -> Releas
 
 
 async def lock_executor(session: AsyncSession, subject: Subject, action: Action, reference: str) -> FoundExecutor:
+    """Decided before the lock, so that nobody waits for what is not theirs, and on what is true under it."""
     found = await find_readable(session, subject, reference)
     found.require(subject, action, reference)
     query = select(Executor).where(Executor.id == found.executor.id).with_for_update()
     locked = (await session.scalars(query.execution_options(populate_existing=True))).one()
-    return FoundExecutor(locked, found.namespace)
+    found = FoundExecutor(locked, found.namespace)
+    found.require(subject, action, reference)
+    return found
 
 
 async def _rename(session: AsyncSession, subject: Subject, found: FoundExecutor, name: ResourceName) -> None:
     executor = found.executor
     if executor.name == name:
         return
-    old_name = executor.name
+    old_name, path = executor.name, f"{found.namespace.name}/{name}"
     executor.name, executor.name_key = str(name), name.key
     try:
         await session.flush()
     except IntegrityError:
-        raise NameTaken(KIND, f"{found.namespace.name}/{name}") from None
+        raise NameTaken(KIND, path) from None
     _record(session, EventKind.EXECUTOR_RENAMED, subject, found, old_name=old_name, new_name=executor.name)
 
 

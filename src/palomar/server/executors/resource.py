@@ -36,6 +36,10 @@ class FoundExecutor:
         """What takes effect under the namespace's ceiling."""
         return Visibility(self.executor.visibility).capped(Visibility(self.namespace.visibility_ceiling))
 
+    @property
+    def is_deleted(self) -> bool:
+        return self.executor.deleted_at is not None or self.namespace.retired_at is not None
+
     def as_resource(self, asked_name: str) -> Resource:
         """``asked_name`` is what errors may say: the caller's own words, never more."""
         return Resource(
@@ -44,7 +48,7 @@ class FoundExecutor:
             owner_id=self.owner_id,
             visibility=Visibility(self.executor.visibility),
             ceiling=Visibility(self.namespace.visibility_ceiling),
-            is_deleted=self.executor.deleted_at is not None,
+            is_deleted=self.is_deleted,
             is_legacy=self.is_legacy,
         )
 

@@ -6,10 +6,12 @@ check here, under the Executor's row lock, only finds the better words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from palomar.contract.errors import NotFound, TagProtected
@@ -34,35 +36,52 @@ class WantedTags:
         return tuple(dict.fromkeys((*self.plain, *self.protected))) or (LATEST,)
 
 
-async def check_tags(session: AsyncSession, executor: Executor, names: Sequence[Tag], *, shown_name: str) -> None:
-    """Raises TagProtected for the first one that must not move."""
+async def check_tags(
+    session: AsyncSession, executor: Executor, names: Sequence[Tag], *, shown_name: str, to: Release | None = None
+) -> None:
+    """Raises TagProtected for the first one that must not move; one that points where it shall already need not."""
     query = select(ReleaseTag.name).where(
         ReleaseTag.executor_id == executor.id, ReleaseTag.name.in_(names), ReleaseTag.is_protected.is_(True)
     )
+    if to is not None:
+        query = query.where(ReleaseTag.release_id != to.id)
     name = await session.scalar(query.order_by(ReleaseTag.name).limit(1))
     if name is not None:
         raise TagProtected(shown_name, name)
 
 
-async def move_tags(session: AsyncSession, release: Release, wanted: WantedTags) -> None:
-    """After `check_tags`, in the same transaction and under the lock of the Executor's row."""
-    now = utc_now()
-    rows = [
-        {
-            "executor_id": release.executor_id,
-            "name": name,
-            "release_id": release.id,
-            "is_protected": False,
-            "moved_at": now,
-        }
-        for name in wanted.names
-    ]
-    await insert_missing(session, ReleaseTag, rows)
+async def move_tags(session: AsyncSession, release: Release, wanted: WantedTags, *, shown_name: str) -> None:
+    """In one transaction with `check_tags`, under the lock of the Executor's row.
+
+    Raises TagProtected when a writer without that lock was faster: the table has the last word.
+    """
+    await insert_missing(session, ReleaseTag, [_new_row(release, name) for name in wanted.names])
     mine = update(ReleaseTag).where(ReleaseTag.executor_id == release.executor_id)
-    moved = mine.where(ReleaseTag.name.in_(wanted.names)).values(release_id=release.id, moved_at=now)
-    await session.execute(moved)
+    for name in wanted.names:
+        elsewhere = mine.where(ReleaseTag.name == name, ReleaseTag.release_id != release.id)
+        with protected_stays(shown_name, name):
+            await session.execute(elsewhere.values(release_id=release.id, moved_at=utc_now()))
     if wanted.protected:
         await session.execute(mine.where(ReleaseTag.name.in_(wanted.protected)).values(is_protected=True))
+
+
+def _new_row(release: Release, name: Tag) -> dict[str, object]:
+    return {
+        "executor_id": release.executor_id,
+        "name": name,
+        "release_id": release.id,
+        "is_protected": False,
+        "moved_at": utc_now(),
+    }
+
+
+@contextmanager
+def protected_stays(shown_name: str, name: str) -> Iterator[None]:
+    """Puts the table's own refusal to move or delete a protected tag into words."""
+    try:
+        yield
+    except IntegrityError:
+        raise TagProtected(shown_name, name) from None
 
 
 async def tagged_release(session: AsyncSession, executor: Executor, tag: str | None, *, asked_name: str) -> Release:

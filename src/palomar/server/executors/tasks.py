@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from palomar.contract.errors import NotFound
 from palomar.server.access.policy import Subject
 from palomar.server.db.columns import new_id, utc_now
+from palomar.server.executors.facts import storable, storable_text
 from palomar.server.executors.models import Executor, PushTask, TaskState
 from palomar.server.executors.resource import FoundExecutor
 
@@ -54,8 +55,8 @@ def record_task(
             account_id=account_id,
             release_id=release_id,
             state=TaskState.FAILED if error else TaskState.SUCCEEDED,
-            lines=log.lines,
-            error=error[:4000],
+            lines=storable(log.lines),
+            error=storable_text(error[:4000]),
             ended_at=utc_now(),
         )
     )

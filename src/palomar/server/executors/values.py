@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Self
 
 from palomar.contract.actions import Visibility
 from palomar.packages.compatibility import Change
+from palomar.packages.package import Package
+from palomar.server.executors.facts import to_facts
 from palomar.server.executors.tags import WantedTags
 
 
@@ -28,6 +31,19 @@ class ExecutorPush:
     build_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: str = ""
     must_exist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A release before it has a row: what the caller wants, and what the package says."""
+
+    push: ExecutorPush
+    package: Package
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, push: ExecutorPush, package: Package) -> Self:
+        return cls(push, package, to_facts(package))
 
 
 @dataclass(frozen=True, slots=True)

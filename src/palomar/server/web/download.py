@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from palomar.contract.errors import NotFound
+from palomar.contract.errors import NotFound, PalomarError
 from palomar.server.artifacts.models import Artifact, Version
 from palomar.server.blobs.verified import stream_verified
 from palomar.server.executors.manage import downloadable_release
+from palomar.server.web.errors import http_status
 from palomar.server.web.ranges import ByteRange, Unsatisfiable, parse_range
 from palomar.server.web.signed_urls import check_signature, sign_path
 from palomar.server.wiring import Hub
@@ -95,8 +96,8 @@ async def download_package(request: Request) -> Response:
     """
     try:
         return await _send_package(request)
-    except NotFound:
-        return Response(status_code=404)
+    except PalomarError as error:
+        return Response(status_code=http_status(error))
 
 
 async def _send_package(request: Request) -> Response:

@@ -12,10 +12,13 @@ import structlog
 from palomar.contract.actions import Action
 from palomar.contract.errors import BadParameter, BadRequestBody, NotAllowed, PalomarError
 from palomar.server.access.policy import Subject
+from palomar.server.access.pushing import require_push
 from palomar.server.executors.find import by_row_id, find_readable
 from palomar.server.executors.push import PackageSpool
+from palomar.server.executors.target import push_path
 from palomar.server.executors.tasks import TaskLog, record_task
 from palomar.server.executors.values import ExecutorPush, ExecutorReceipt
+from palomar.server.namespaces.service import find_namespace
 from palomar.server.web.errors import lookup
 from palomar.server.web.hubble import executor_shapes as shapes
 from palomar.server.web.hubble.rpc import STATUS, RpcCall
@@ -56,6 +59,8 @@ class PushRun:
         yield self.log.add("start", "extractZip", "reading it without running it")
         package = await self.hub.executor_pusher.read(self.spool, self.push)
         summary = f"{package.executor.name} in {package.executor.module}, {len(package.files)} files"
+        # Of all lines, the client shows only a console's text for good, and that with --verbose.
+        yield self.log.add("console", "extractZip", summary)
         yield self.log.add("done", "extractZip", summary)
         for warning in package.warnings:
             yield self._warning(warning)
@@ -63,7 +68,9 @@ class PushRun:
         receipt = await self.hub.executor_pusher.store_release(self.subject, self.push, package, self.spool)
         for change in receipt.changes:
             yield self._warning(f"Breaking change: {change.words}")
-        yield self.log.add("done", "createExecutor", f"release {receipt.release}, sha256 {receipt.digest}")
+        stored = f"release {receipt.release}, sha256 {receipt.digest}"
+        yield self.log.add("console", "createExecutor", stored)
+        yield self.log.add("done", "createExecutor", stored)
         yield await self._complete(receipt)
 
     def _warning(self, text: str) -> dict[str, Any]:
@@ -94,7 +101,7 @@ class PushRun:
     async def _known_executor(self, session: Any) -> str | None:
         """That of a failed push, if it has been pushed before."""
         try:
-            found = await find_readable(session, self.subject, self.push.name or "")
+            found = await find_readable(session, self.subject, self.push.name or "", own_first=True)
         except PalomarError:
             return None
         return found.executor.id if found.owner_id == self.subject.account_id else None
@@ -126,13 +133,23 @@ async def receive_push(call: RpcCall, subject: Subject, *, must_exist: bool = Fa
 async def _check(call: RpcCall, subject: Subject, fields: dict[str, str], *, must_exist: bool) -> ExecutorPush:
     push = shapes.to_push(fields, must_exist=must_exist)
     if not must_exist:
+        await _check_namespace(call, subject, push.name)
         return push
     if push.name is None:
         raise BadParameter("id", "it is missing; send the name or id of the Executor to update")
     async with call.hub.database.read() as session:
-        found = await find_readable(session, subject, push.name, secret=fields.get("secret"))
+        found = await find_readable(session, subject, push.name, secret=fields.get("secret"), own_first=True)
         if found.is_legacy:
             reason = "old un-namespaced Executors can be pulled and never changed; push without --force-update"
             raise NotAllowed(Action.EXECUTOR_PUSH.verb, push.name, reason)
         found.require(subject, Action.EXECUTOR_PUSH, push.name)
     return replace(push, name=found.shown_name)
+
+
+async def _check_namespace(call: RpcCall, subject: Subject, name: str | None) -> None:
+    """Older clients say no name here: it is in the package, and looked at when that has been read."""
+    if name is None:
+        return
+    path = push_path(subject, name)
+    async with call.hub.database.read() as session:
+        require_push(subject, Action.EXECUTOR_PUSH, path, await find_namespace(session, path.namespace))

@@ -54,7 +54,7 @@ async def list_async_tasks(call: RpcCall) -> Response:
         raise BadParameter("id", "it is missing; send an Executor's name or id")
     limit = shapes.to_limit(fields.get("pageSize"), _MAX_TASKS_LISTED)
     async with call.hub.database.read() as session:
-        found = await find_readable(session, subject, reference)
+        found = await find_readable(session, subject, reference, own_first=True)
         tasks = await list_tasks(session, subject, found, limit=limit)
     return ok([shapes.task_object(task) for task in tasks])
 

@@ -12,6 +12,8 @@ from palomar.contract.names import Namespace
 from palomar.server.access.policy import Resource, Subject, require
 from palomar.server.accounts.models import PersonalAccessToken
 from palomar.server.accounts.personal_tokens import create_token, delete_token, list_tokens, parse_days
+from palomar.server.events.kinds import EventKind
+from palomar.server.events.record import record
 from palomar.server.namespaces.models import NamespaceRow
 from palomar.server.namespaces.service import find_namespace, set_visibility_rules
 from palomar.server.web.address import client_address
@@ -122,6 +124,8 @@ async def update_namespace(call: Account, namespace: str, changes: v1.NamespaceC
         default = changes.default_visibility or Visibility(row.default_visibility)
         account_id = call.subject.account_id
         await set_visibility_rules(session, row, default=default, ceiling=ceiling, account_id=account_id)
+        if changes.refuse_breaking is not None:
+            _set_contract_rule(session, row, changes.refuse_breaking, account_id)
         return _settings(row)
 
 
@@ -148,11 +152,18 @@ def _check_ceiling(call: Call, wanted: Visibility, current: Visibility) -> None:
         raise BadParameter("visibility_ceiling", "the operator holds this hub's namespaces private")
 
 
+def _set_contract_rule(session: AsyncSession, row: NamespaceRow, refuses: bool, account_id: str | None) -> None:
+    row.refuse_breaking = refuses
+    kind, namespace_id = EventKind.NAMESPACE_UPDATED, row.id
+    record(session, kind, account_id=account_id, namespace_id=namespace_id, refuse_breaking=refuses)
+
+
 def _settings(row: NamespaceRow) -> v1.NamespaceSettings:
     return v1.NamespaceSettings(
         namespace=row.name,
         default_visibility=Visibility(row.default_visibility),
         visibility_ceiling=Visibility(row.visibility_ceiling),
+        refuse_breaking=row.refuse_breaking,
         quota_bytes=row.quota_bytes,
         created_at=row.created_at,
     )

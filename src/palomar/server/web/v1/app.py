@@ -15,7 +15,7 @@ from palomar.contract.errors import BadParameter, BadRequestBody, PalomarError, 
 from palomar.contract.v1 import Problem
 from palomar.server.events.record import request_id
 from palomar.server.web import errors
-from palomar.server.web.v1 import accounts, arrays, pushes, versions
+from palomar.server.web.v1 import accounts, arrays, executors, pushes, releases, versions
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -49,7 +49,14 @@ def create_api() -> NativeApi:
             Exception: _refuse,
         },
     )
-    for router in (accounts.router, arrays.router, versions.router, pushes.router):
+    for router in (
+        accounts.router,
+        arrays.router,
+        versions.router,
+        pushes.router,
+        executors.router,
+        releases.router,
+    ):
         api.include_router(router, responses=_PROBLEM)
     return api
 

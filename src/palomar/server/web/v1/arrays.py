@@ -36,7 +36,7 @@ async def list_arrays(
 ) -> v1.ArrayPage:
     """The caller's own arrays and public ones, newest first. `search` is a part of a name."""
     query = ArrayQuery(
-        namespace=_stored_namespace(namespace),
+        namespace=stored_namespace(namespace),
         document_kind=kind,
         search=search,
         after=_after(cursor),
@@ -48,7 +48,7 @@ async def list_arrays(
     return v1.ArrayPage(arrays=rows, next_cursor=_next_cursor(listed, limit))
 
 
-def _stored_namespace(name: str | None) -> str | None:
+def stored_namespace(name: str | None) -> str | None:
     """A name that breaks the rules is nobody's, so its list is empty like any other unused name's."""
     if name is None:
         return None

@@ -148,7 +148,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_release_tags_release_id", ["release_id"], unique=False)
 
     with op.batch_alter_table("namespaces", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("refuse_breaking", sa.Boolean(), server_default=sa.text("0"), nullable=False))
+        batch_op.add_column(sa.Column("refuse_breaking", sa.Boolean(), server_default=sa.false(), nullable=False))
 
     # ### end Alembic commands ###
     for statement in _PROTECTION[op.get_bind().dialect.name]:

@@ -7,7 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo import sharing  # noqa: F401  (registers its steps)
+from demo import (
+    executors,  # noqa: F401
+    sharing,  # noqa: F401  (registers its steps; those of Executors need its arrays)
+)
 from demo.stage import DemoFailed, Stage, open_stage
 from demo.story import STEPS, Step
 from tools.live_hub import HubFailed

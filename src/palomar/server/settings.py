@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     run_worker: bool = Field(True, description="Whether `palomar serve` runs background jobs itself.")
     collect_every_s: Positive = Field(3600, description="How often unreferenced blobs are collected.")
     collect_grace_s: int = Field(24 * 3600, ge=0, description="How long an unreferenced blob is kept at least.")
-    undelete_days: int = Field(7, ge=0, description="How long a deleted array can be brought back.")
+    undelete_days: int = Field(7, ge=0, description="How long a deleted array or Executor can be brought back.")
     scrub_every_s: Positive = Field(7 * 24 * 3600, description="How often every stored chunk is checked.")
 
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")

@@ -67,4 +67,4 @@ class Visibility(StrEnum):
 
     def capped(self, ceiling: Visibility) -> Visibility:
         """What takes effect under a namespace's ceiling."""
-        return Visibility.PRIVATE if Visibility.PRIVATE in {self, ceiling} else Visibility.PUBLIC
+        return self if ceiling is Visibility.PUBLIC else Visibility.PRIVATE

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from palomar.contract.errors import NotFound, TagProtected
 from palomar.contract.names import Tag
@@ -21,6 +22,8 @@ from palomar.server.db.upsert import insert_missing
 from palomar.server.executors.models import Executor, Release, ReleaseTag
 
 LATEST = Tag("latest")
+# A pull asks for a release and never for its facts, which can be long: readme, sources' schema, names of files.
+_LIGHT = defer(Release.facts, raiseload=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ async def tagged_release(session: AsyncSession, executor: Executor, tag: str | N
     wanted = tag or LATEST
     query = select(Release).join(ReleaseTag, ReleaseTag.release_id == Release.id)
     query = query.where(ReleaseTag.executor_id == executor.id, ReleaseTag.name == wanted, Release.purged_at.is_(None))
-    release = await session.scalar(query)
+    release = await session.scalar(query.options(_LIGHT))
     if release is None and tag is None:
         release = await newest_release(session, executor)
     if release is None:
@@ -102,7 +105,7 @@ async def tagged_release(session: AsyncSession, executor: Executor, tag: str | N
 
 async def newest_release(session: AsyncSession, executor: Executor) -> Release | None:
     query = select(Release).where(Release.executor_id == executor.id, Release.purged_at.is_(None))
-    found: Release | None = await session.scalar(query.order_by(Release.number.desc()).limit(1))
+    found: Release | None = await session.scalar(query.order_by(Release.number.desc()).limit(1).options(_LIGHT))
     return found
 
 

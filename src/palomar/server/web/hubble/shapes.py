@@ -60,10 +60,11 @@ def _readable_metadata(found: Found) -> dict[str, Any] | None:
     metadata = found.artifact.metadata_json
     if not found.is_document_array:
         return None if metadata is None else dict(metadata)
-    summary = [item for item in _as_list(_as_dict(metadata).get("summary")) if _is_named(item)]
-    if not any(item["name"] == "Length" for item in summary):
-        summary = [*summary, {"name": "Length", "value": found.artifact.documents}]
-    return {**_as_dict(metadata), "summary": summary}
+    known = _as_dict(metadata)
+    summary = [item for item in _as_list(known.get("summary")) if _is_named(item)]
+    if "Length" not in [item["name"] for item in summary]:
+        summary.append({"name": "Length", "value": found.artifact.documents})
+    return {**known, "summary": summary}
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -76,7 +76,7 @@ async def undelete_executor(
 
 async def _is_whole(session: AsyncSession, executor: Executor) -> bool:
     """Purging begins with the newest release."""
-    newest = await newest_release(session, executor)
+    newest = await newest_release(session, executor, with_facts=False)
     return newest is not None and newest.number == executor.releases
 
 

@@ -22,8 +22,8 @@ from palomar.server.db.upsert import insert_missing
 from palomar.server.executors.models import Executor, Release, ReleaseTag
 
 LATEST = Tag("latest")
-# A pull asks for a release and never for its facts, which can be long: readme, sources' schema, names of files.
-_LIGHT = defer(Release.facts, raiseload=True)
+# Facts can be long: readme, schema, names of files. A pull asks for none of them.
+_LIGHT = (defer(Release.facts, raiseload=True),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +87,29 @@ def protected_stays(shown_name: str, name: str) -> Iterator[None]:
         raise TagProtected(shown_name, name) from None
 
 
-async def tagged_release(session: AsyncSession, executor: Executor, tag: str | None, *, asked_name: str) -> Release:
+async def tagged_release(
+    session: AsyncSession, executor: Executor, tag: str | None, *, asked_name: str, with_facts: bool = True
+) -> Release:
     """The release of a tag; without one, of 'latest', or the newest where nothing bears that.
 
-    Raises NotFound.
+    Raises NotFound. ``with_facts`` False leaves out what was read from the package.
     """
+    options = () if with_facts else _LIGHT
     wanted = tag or LATEST
     query = select(Release).join(ReleaseTag, ReleaseTag.release_id == Release.id)
     query = query.where(ReleaseTag.executor_id == executor.id, ReleaseTag.name == wanted, Release.purged_at.is_(None))
-    release = await session.scalar(query.options(_LIGHT))
+    release = await session.scalar(query.options(*options))
     if release is None and tag is None:
-        release = await newest_release(session, executor)
+        release = await newest_release(session, executor, with_facts=with_facts)
     if release is None:
         raise NotFound("Executor", f"{asked_name}:{wanted}")
     return release
 
 
-async def newest_release(session: AsyncSession, executor: Executor) -> Release | None:
+async def newest_release(session: AsyncSession, executor: Executor, *, with_facts: bool = True) -> Release | None:
     query = select(Release).where(Release.executor_id == executor.id, Release.purged_at.is_(None))
-    found: Release | None = await session.scalar(query.order_by(Release.number.desc()).limit(1).options(_LIGHT))
+    options = () if with_facts else _LIGHT
+    found: Release | None = await session.scalar(query.order_by(Release.number.desc()).limit(1).options(*options))
     return found
 
 

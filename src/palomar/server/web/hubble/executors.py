@@ -85,7 +85,7 @@ async def get_package(call: RpcCall) -> Response:
     async with call.hub.database.read() as session:
         found = await find_readable(session, subject, reference, secret=to_text("secret", fields.get("secret")))
         wanted = Tag.parse(tag) if tag else None
-        release = await tagged_release(session, found.executor, wanted, asked_name=reference)
+        release = await tagged_release(session, found.executor, wanted, asked_name=reference, with_facts=False)
         tags = (await tags_of(session, [release.id])).get(release.id, [])
     url = package_url(call.hub, base_url(call.request, call.hub.settings), release.id)
     return ok(shapes.package_object(found, release, tags, download=url))

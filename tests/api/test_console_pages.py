@@ -311,6 +311,15 @@ class TestProtection:
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["content-type"].startswith("text/html")
 
+    async def test_page_that_is_not_there_is_a_page_for_browsers_alone(self, browser: httpx2.AsyncClient) -> None:
+        seen = await browser.get("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert seen.status_code == 404
+        assert "There is no page" in seen.text
+        assert seen.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in seen.headers["content-security-policy"]
+        read = await browser.get("/nowhere", headers={"Accept": "*/*"})
+        assert read.json()["code"] == "unknown-method"
+
     async def test_huge_form(self, browser: httpx2.AsyncClient) -> None:
         assert (await browser.post("/login", data={"name": "x" * 100_000})).status_code == 413
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.compat.people import Person, PersonFactory
 from tests.fixtures.old_clients import OldClientFactory
 from tools.live_hub import LiveHub
 from tools.old_clients import ClientRun, OldClient
@@ -84,3 +85,16 @@ def own_names_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveHub]
     hub.start()
     yield hub
     hub.kill()
+
+
+@pytest.fixture
+def person(live_hub: LiveHub, old_client: OldClientFactory) -> PersonFactory:
+    """``person("alice")`` has an account, ``person(None)`` has none; every call is another machine."""
+    tokens: dict[str, str] = {}
+
+    def make(name: str | None) -> Person:
+        if name is not None and name not in tokens:
+            tokens[name] = live_hub.add_user(name)
+        return Person(old_client("d021"), live_hub, tokens.get(name or ""))
+
+    return make

@@ -15,8 +15,8 @@ from palomar.server.web.hubble.rpc import STATUS, lookup
 from tests.factories.errors import CLASSES, make_error
 
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-NATIVE: dict[str, Any] = {"type": "http", "path": "/api/v1/whoami"}
-RPC: dict[str, Any] = {"type": "http", "path": "/v2/rpc/user.identity.whoami"}
+NATIVE: dict[str, Any] = {"type": "http", "path": "/api/v1/whoami", "headers": []}
+RPC: dict[str, Any] = {"type": "http", "path": "/v2/rpc/user.identity.whoami", "headers": []}
 
 # What the old clients' own table knows; any other number makes them fail with a bare KeyError.
 KNOWN_TO_CLIENTS = {

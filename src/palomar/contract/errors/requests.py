@@ -217,7 +217,7 @@ class NotFound(PalomarError, LookupError):
 @dataclass(eq=False)
 class UnknownMethod(NotFound):
     code: ClassVar[str] = "unknown-method"
-    title: ClassVar[str] = "No such method"
+    title: ClassVar[str] = "No such page or method"
 
     @property
     def detail(self) -> str:

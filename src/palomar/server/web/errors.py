@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
@@ -60,6 +61,8 @@ def render_problem(error: e.PalomarError, status: int, request_id: str) -> Respo
 
 # Path prefix -> renderer; adapters add theirs when the application is put together.
 _renderers: list[tuple[str, Renderer]] = []
+# For paths that no adapter claims, by what the request accepts: a browser gets a page.
+_by_media_type: dict[str, Renderer] = {}
 
 
 def use_renderer(prefix: str, renderer: Renderer) -> None:
@@ -67,15 +70,26 @@ def use_renderer(prefix: str, renderer: Renderer) -> None:
     _renderers.append((prefix, renderer))
 
 
+def use_renderer_for_media_type(media_type: str, renderer: Renderer) -> None:
+    _by_media_type[media_type] = renderer
+
+
 def render(error: Exception, scope: Scope, request_id: str) -> Response:
     """The answer to ``error`` in the form that clients of the request's path read."""
     known = to_palomar_error(error, scope)
     status = error.status_code if isinstance(error, HTTPException) else http_status(known)
-    renderer = next((r for prefix, r in _renderers if scope["path"].startswith(prefix)), render_problem)
-    response = renderer(known, status, request_id)
+    response = _renderer(scope)(known, status, request_id)
     if isinstance(known, e.RateLimited):
         response.headers["Retry-After"] = str(known.retry_after_s)
     return response
+
+
+def _renderer(scope: Scope) -> Renderer:
+    claimed = next((r for prefix, r in _renderers if scope["path"].startswith(prefix)), None)
+    if claimed is not None:
+        return claimed
+    accepted = Headers(scope=scope).get("accept", "")
+    return next((r for media_type, r in _by_media_type.items() if media_type in accepted), render_problem)
 
 
 def to_palomar_error(error: Exception, scope: Scope) -> e.PalomarError:

@@ -15,6 +15,7 @@ _PAGES = ("/signup", "/login", "/logout", "/settings")
 def routes() -> list[BaseRoute]:
     for prefix in _PAGES:
         errors.use_renderer(prefix, render_error)
+    errors.use_renderer_for_media_type("text/html", render_error)
     return [
         Route("/", view(entry.landing), methods=["GET"]),
         Route("/signup", view(entry.show_sign_up), methods=["GET"]),

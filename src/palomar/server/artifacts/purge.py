@@ -14,9 +14,9 @@ from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
-from palomar.server.blobs.models import BlobRow
+from palomar.server.blobs.references import give_grace
 from palomar.server.db.columns import utc_now
-from palomar.server.db.engine import Database
+from palomar.server.db.engine import Database, in_batches
 from palomar.server.events.kinds import EventKind
 from palomar.server.events.record import record
 
@@ -25,11 +25,7 @@ BATCH = 200
 
 async def purge_deleted(database: Database, *, older_than: timedelta, batch: int = BATCH) -> int:
     """The number of versions that gave up their content. Two at once do no harm; each batch stands for itself."""
-    before = utc_now() - older_than
-    purged = 0
-    while count := await _purge_batch(database, before, batch):
-        purged += count
-    return purged
+    return await in_batches(_purge_batch, database, utc_now() - older_than, batch)
 
 
 async def _purge_batch(database: Database, before: datetime, batch: int) -> int:
@@ -63,11 +59,9 @@ async def _doomed(session: AsyncSession, before: datetime, batch: int) -> Sequen
 
 async def _touch_released(session: AsyncSession, version_ids: Sequence[str]) -> None:
     """What the versions let go of has its grace period from now on."""
-    chunks = select(VersionChunk.blob_id).where(VersionChunk.version_id.in_(version_ids))
-    await session.execute(update(BlobRow).where(BlobRow.id.in_(chunks)).values(touched_at=utc_now()))
+    await give_grace(session, select(VersionChunk.blob_id).where(VersionChunk.version_id.in_(version_ids)))
     for column in (Version.content_id, Version.index_id):
-        blobs = select(column).where(Version.id.in_(version_ids))
-        await session.execute(update(BlobRow).where(BlobRow.id.in_(blobs)).values(touched_at=utc_now()))
+        await give_grace(session, select(column).where(Version.id.in_(version_ids)))
 
 
 def _record(session: AsyncSession, doomed: Sequence[Row[str, str, str]]) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import event, text
@@ -78,6 +79,16 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+async def in_batches(
+    step: Callable[[Database, datetime, int], Awaitable[int]], database: Database, before: datetime, batch: int
+) -> int:
+    """Takes the step again and again, each time in a transaction of its own, until it finds nothing; the sum of it."""
+    done = 0
+    while count := await step(database, before, batch):
+        done += count
+    return done
 
 
 def _says_full(error: BaseException | None) -> bool:

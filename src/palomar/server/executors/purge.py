@@ -15,9 +15,9 @@ from typing import TypeAlias
 from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from palomar.server.blobs.models import BlobRow
+from palomar.server.blobs.references import give_grace
 from palomar.server.db.columns import utc_now
-from palomar.server.db.engine import Database
+from palomar.server.db.engine import Database, in_batches
 from palomar.server.events.kinds import EventKind
 from palomar.server.events.record import record
 from palomar.server.executors.models import Executor, PushTask, Release, ReleaseTag
@@ -29,11 +29,7 @@ _Doomed: TypeAlias = Sequence[Row[str, str, str]]
 
 async def purge_deleted(database: Database, *, older_than: timedelta, batch: int = BATCH) -> int:
     """The number of releases that gave up their package. Two at once do no harm; each batch stands for itself."""
-    before = utc_now() - older_than
-    purged = 0
-    while count := await _purge_batch(database, before, batch):
-        purged += count
-    return purged
+    return await in_batches(_purge_batch, database, utc_now() - older_than, batch)
 
 
 async def _purge_batch(database: Database, before: datetime, batch: int) -> int:
@@ -67,8 +63,7 @@ async def _doomed(session: AsyncSession, before: datetime, batch: int) -> _Doome
 
 async def _touch_released(session: AsyncSession, release_ids: Sequence[str]) -> None:
     """What the releases let go of has its grace period from now on."""
-    blobs = select(Release.package_id).where(Release.id.in_(release_ids))
-    await session.execute(update(BlobRow).where(BlobRow.id.in_(blobs)).values(touched_at=utc_now()))
+    await give_grace(session, select(Release.package_id).where(Release.id.in_(release_ids)))
 
 
 async def _forget_around(session: AsyncSession, doomed: _Doomed) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,24 @@ async def test_a_job_of_a_killed_worker_is_taken_over(make_jobs: MakeJobs, jobs_
     jobs.register("run", run)
     await jobs.start(run_worker=True)
     assert (await finished(jobs, job_id)).result == "taken over"
+
+
+async def test_only_jobs_that_are_over_are_pruned(make_jobs: MakeJobs):
+    jobs = make_jobs()
+    goes_on = asyncio.Event()
+
+    async def wait(number: int) -> int:
+        if number == 0:
+            await goes_on.wait()
+        return number
+
+    jobs.register("wait", wait, at_once=4)
+    await jobs.start(run_worker=True)
+    running, *over = [await jobs.enqueue("wait", number=number) for number in range(4)]
+    for job_id in over:
+        await finished(jobs, job_id)
+    assert await jobs.prune(older_than=timedelta(days=1)) == 0
+    assert await jobs.prune(older_than=timedelta(0), batch=2) == 3
+    assert [job.id for job in await jobs.latest("wait")] == [running]
+    goes_on.set()
+    assert (await finished(jobs, running)).result == 0

@@ -28,6 +28,9 @@ from palomar.server.jobs.jobs import Jobs
 from palomar.server.namespaces.service import NamespaceDefaults
 from palomar.server.settings import Settings
 
+# Long enough to see what went wrong; every slot of a schedule leaves one.
+_JOBS_KEPT = timedelta(days=30)
+
 
 @dataclass(frozen=True, slots=True)
 class Hub:
@@ -106,7 +109,13 @@ def assemble_jobs(settings: Settings, database: Database, blobs: BlobStore) -> J
         window = timedelta(days=settings.undelete_days)
         versions = await purge_deleted(database, older_than=window)
         releases = await purge_executors(database, older_than=window)
-        return {"versions": versions, "releases": releases, "pushes": await expire_pushes(database)}
+        pushes = await expire_pushes(database)
+        return {
+            "versions": versions,
+            "releases": releases,
+            "pushes": pushes,
+            "jobs": await jobs.prune(older_than=_JOBS_KEPT),
+        }
 
     jobs = Jobs(settings.jobs_database, locks=settings.data / "workers")
     jobs.register("collect", collect)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ log = structlog.get_logger("palomar.jobs")
 # How often a worker looks for jobs of dead workers, and at least for schedules that are due.
 _ROUND_S: Final = 30.0
 _POLL_S: Final = 1.0
+_PRUNED_AT_ONCE: Final = 500
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -55,6 +56,7 @@ _STATES: Final = {
     "SUCCESS": JobState.DONE,
     "CANCELLED": JobState.CANCELLED,
 }
+_OVER: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,18 @@ class Jobs:
         """The newest jobs of a name, the newest first."""
         found = await (await self._connected()).list_workflows_async(name=name, limit=limit, sort_desc=True)
         return [_job(status) for status in found]
+
+    async def prune(self, *, older_than: timedelta, batch: int = _PRUNED_AT_ONCE) -> int:
+        """Forgets the jobs that were over before; the number of them. What waits or runs is never touched."""
+        client = await self._connected()
+        before = (datetime.now(UTC) - older_than).isoformat()
+        pruned = 0
+        while over := await client.list_workflows_async(
+            status=list(_OVER), completed_before=before, limit=batch, load_input=False, load_output=False
+        ):
+            await client.delete_workflows_async([status.workflow_id for status in over])
+            pruned += len(over)
+        return pruned
 
     async def _connected(self) -> DBOSClient:
         if self._loop is None:

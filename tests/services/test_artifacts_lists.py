@@ -14,7 +14,7 @@ from palomar.server.artifacts.counts import count_live
 from palomar.server.artifacts.manage import delete_artifact, undelete_artifact
 from palomar.server.artifacts.models import DOCUMENT_ARRAY, Artifact
 from palomar.server.artifacts.queries import Page, list_own
-from palomar.server.artifacts.resource import Found
+from palomar.server.artifacts.resource import ShownArtifact
 from palomar.server.namespaces.service import find_namespace
 from palomar.server.wiring import Hub
 from tests.services.pushes import documents, join_hub, push_array, push_file
@@ -23,7 +23,7 @@ from tests.services.test_artifacts_manage import WEEK, delete, update
 
 async def listed(
     hub: Hub, subject: Subject, filters: dict[str, Any] | None = None, page: Page | None = None
-) -> tuple[list[Found], int]:
+) -> tuple[list[ShownArtifact], int]:
     async with hub.database.read() as session:
         return await list_own(session, subject, filters=filters or {}, page=page or Page())
 
@@ -137,8 +137,8 @@ async def test_pages_neither_overlap_nor_leave_out(hub: Hub, sort: dict[str, int
     alice = await filled(hub)
     pages = [await listed(hub, alice, page=Page(start=start, size=2, sort=sort)) for start in (0, 2, 4, 6)]
     assert [total for _, total in pages] == [5] * 4
-    found = [one.artifact.id for page, _ in pages for one in page]
-    assert found == [one.artifact.id for one in (await listed(hub, alice, page=Page(sort=sort)))[0]]
+    found = [one.id for page, _ in pages for one in page]
+    assert found == [one.id for one in (await listed(hub, alice, page=Page(sort=sort)))[0]]
     assert len(set(found)) == 5
 
 

@@ -6,6 +6,8 @@ plain connection. Nothing is remembered between two requests: who loses access l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, select
@@ -15,6 +17,7 @@ from palomar.contract.errors import NotFound
 from palomar.contract.names import ResourcePath
 from palomar.documents.facts import Encoding
 from palomar.server.access.policy import Resource, Subject, require
+from palomar.server.accounts.credentials import Beside, Credentials, Holder
 from palomar.server.artifacts.models import DOCUMENT_ARRAY, Artifact, Version, VersionChunk
 from palomar.server.artifacts.reader import StoredChunk
 from palomar.server.artifacts.resource import KIND
@@ -56,22 +59,49 @@ _QUERY = (
 )
 
 
-async def find_chunk(
-    database: Database, subject: Subject, path: ResourcePath, number: int, digest: str, *, asked_name: str
-) -> StoredChunk:
+_BESIDE_TOKEN = Beside(_QUERY)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkAsked:
+    """Which chunk of which version; ``asked_name`` is what errors may say."""
+
+    path: ResourcePath
+    asked_name: str
+    number: int
+    digest: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        named = {"namespace": str(self.path.namespace), "name_key": self.path.name.key}
+        return {**named, "number": self.number, "digest": self.digest}
+
+
+async def find_chunk(database: Database, subject: Subject, asked: ChunkAsked) -> StoredChunk:
     """Raises NotFound for an array that is absent or hidden, for its version, for a chunk that it does not have."""
-    names = {"namespace": str(path.namespace), "name_key": path.name.key, "number": number, "digest": digest}
     async with database.engine.connect() as connection:
-        row = (await connection.execute(_QUERY, names)).first()
+        row = (await connection.execute(_QUERY, asked.parameters)).first()
+    return _chunk(row, subject, asked)
+
+
+async def find_chunk_by_token(
+    credentials: Credentials, token: str, asked: ChunkAsked, to_subject: Callable[[Holder], Subject]
+) -> StoredChunk:
+    """As `find_chunk`, and who asks is found out by the same SELECT. Raises CredentialInvalid too, and before all."""
+    holder, row = await credentials.find_holder_beside(token, _BESIDE_TOKEN, asked.parameters)
+    return _chunk(row, to_subject(holder), asked)
+
+
+def _chunk(row: Row[*tuple[Any, ...]] | None, subject: Subject, asked: ChunkAsked) -> StoredChunk:
     if row is None:
-        raise NotFound(KIND, asked_name)
-    require(subject, Action.ARTIFACT_READ, _resource(row, asked_name))
+        raise NotFound(KIND, asked.asked_name)
+    require(subject, Action.ARTIFACT_READ, _resource(row, asked.asked_name))
     if row.version_id is None:
-        raise NotFound("version", f"{asked_name}@v{number}")
+        raise NotFound("version", f"{asked.asked_name}@v{asked.number}")
     if row.blob_id is None:
-        raise NotFound("chunk", digest)
+        raise NotFound("chunk", asked.digest)
     at = StoredBytes(row.key, row.stored_bytes, row.stored_digest)
-    return StoredChunk(digest, at, Encoding(row.encoding), row.members_bytes, row.documents)
+    return StoredChunk(asked.digest, at, Encoding(row.encoding), row.members_bytes, row.documents)
 
 
 def _resource(row: Row[*tuple[Any, ...]], asked_name: str) -> Resource:

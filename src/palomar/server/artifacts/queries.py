@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, false, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from palomar.contract.actions import Visibility
 from palomar.contract.errors import BadParameter
 from palomar.server.access.policy import Subject
 from palomar.server.access.visible import visible
 from palomar.server.artifacts.counts import count_live
 from palomar.server.artifacts.models import Artifact
-from palomar.server.artifacts.resource import Found
+from palomar.server.artifacts.resource import ShownArtifact
 from palomar.server.db.columns import can_be_stored
 from palomar.server.namespaces.models import NamespaceRow
-from palomar.server.namespaces.service import find_namespace
 
 # Fields of the wire's artifact object that a list can be filtered and sorted by.
 _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
@@ -31,19 +31,22 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "createdAt": Artifact.created_at,
     "updatedAt": Artifact.updated_at,
 }
-# What a list shows, under the attributes' own names.
+# What `_shown` makes a `ShownArtifact` of, in its order.
 _SHOWN = (
     Artifact.id,
     Artifact.name,
     Artifact.is_bare,
-    Artifact.kind,
     Artifact.visibility,
-    Artifact.metadata_json.label("metadata_json"),
+    Artifact.kind,
+    Artifact.metadata_json,
     Artifact.version,
     Artifact.documents,
     Artifact.created_at,
     Artifact.updated_at,
 )
+_NAMESPACE = select(
+    NamespaceRow.id, NamespaceRow.name, NamespaceRow.owner_id, NamespaceRow.visibility_ceiling, NamespaceRow.retired_at
+).where(NamespaceRow.name == bindparam("name"), NamespaceRow.retired_at.is_(None))
 _TIMES = frozenset({"createdAt", "updatedAt"})
 _METADATA = "metaData."
 _PATH_PART = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -61,10 +64,11 @@ class Page:
 
 async def list_own(
     session: AsyncSession, subject: Subject, *, filters: Mapping[str, Any], page: Page
-) -> tuple[list[Found], int]:
+) -> tuple[list[ShownArtifact], int]:
     """The caller's artifacts on one page, and how many there are in all."""
     # The namespace is looked up first: only then can the database walk an index in the order of the page.
-    namespace = await find_namespace(session, subject.account_name or "")
+    connection = await session.connection()
+    namespace = (await connection.execute(_NAMESPACE, {"name": subject.account_name or ""})).first()
     if namespace is None:
         return [], 0
     own = visible(select(Artifact), Artifact, subject)
@@ -72,21 +76,27 @@ async def list_own(
     conditions = (_condition(name, wanted, is_sqlite=is_sqlite) for name, wanted in filters.items())
     own = own.where(Artifact.namespace_id == namespace.id, *conditions)
     listed = own.with_only_columns(*_SHOWN, maintain_column_froms=True).order_by(*_order(page.sort))
-    rows = await session.execute(listed.offset(page.start).limit(page.size))
-    # A row has an artifact's attributes; an object of the ORM for each would cost more than all the rest of a list.
-    found = [Found(cast("Artifact", row), namespace) for row in rows]
+    rows = await connection.execute(listed.offset(page.start).limit(page.size))
+    found = _shown(rows.all(), namespace.name, Visibility(namespace.visibility_ceiling))
     if len(found) < page.size and (found or page.start == 0):
         return found, page.start + len(found)
-    return found, await _count(session, namespace, filters, own)
+    return found, await _count(session, namespace.id, filters, own)
 
 
-async def _count(
-    session: AsyncSession, namespace: NamespaceRow, filters: Mapping[str, Any], query: Select[Artifact]
-) -> int:
+def _shown(rows: Iterable[Sequence[Any]], namespace: str, ceiling: Visibility) -> list[ShownArtifact]:
+    """As `ShownArtifact.of` makes them of objects; what is the same for all rows is found out once."""
+    effective = {stored.value: stored.capped(ceiling) for stored in Visibility}
+    return [
+        ShownArtifact(row_id, name if name is None or is_bare else f"{namespace}/{name}", effective[visibility], *rest)
+        for row_id, name, is_bare, visibility, *rest in rows
+    ]
+
+
+async def _count(session: AsyncSession, namespace_id: str, filters: Mapping[str, Any], query: Select[Artifact]) -> int:
     """Kept counts where they answer, so that the first page of a million costs what the first of ten does."""
     if filters.keys() <= {"type"}:
         kind = filters.get("type", ...)
-        return await count_live(session, namespace.id, kind if kind is ... or kind is None else str(kind))
+        return await count_live(session, namespace_id, kind if kind is ... or kind is None else str(kind))
     counted = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
     return await session.scalar(counted) or 0
 

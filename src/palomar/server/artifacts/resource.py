@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Self
 
 from palomar.contract.actions import Action, Visibility
 from palomar.server.access.policy import Resource, Subject, require
@@ -26,10 +28,10 @@ class Found:
     @property
     def shown_name(self) -> str | None:
         """The form in which the owner pushed it: lists must echo it (docarray deletes by what a list shows)."""
-        artifact = self.artifact
-        if artifact.name is None or artifact.is_bare or self.is_legacy:
-            return artifact.name
-        return f"{self.namespace.name}/{artifact.name}"
+        name, namespace = self.artifact.name, self.namespace.name
+        if name is None or self.artifact.is_bare or namespace == LEGACY_NAMESPACE:
+            return name
+        return f"{namespace}/{name}"
 
     @property
     def visibility(self) -> Visibility:
@@ -54,3 +56,35 @@ class Found:
 
     def require(self, subject: Subject, action: Action, asked_name: str) -> None:
         require(subject, action, self.as_resource(asked_name))
+
+
+class ShownArtifact(NamedTuple):
+    """What an artifact's owner and its readers are shown of it.
+
+    Lists make one for each of their rows: an object of the ORM would cost more than all the rest of a list.
+    """
+
+    id: str
+    shown_name: str | None
+    visibility: Visibility
+    kind: str | None
+    metadata: Any
+    version: int
+    documents: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, found: Found) -> Self:
+        artifact = found.artifact
+        return cls(
+            artifact.id,
+            found.shown_name,
+            found.visibility,
+            artifact.kind,
+            artifact.metadata_json,
+            artifact.version,
+            artifact.documents,
+            artifact.created_at,
+            artifact.updated_at,
+        )

@@ -11,6 +11,7 @@ from palomar.server.artifacts.download import find_download
 from palomar.server.artifacts.find import find_readable
 from palomar.server.artifacts.manage import Changes, delete_artifact, update_artifact
 from palomar.server.artifacts.queries import list_own
+from palomar.server.artifacts.resource import ShownArtifact
 from palomar.server.web.address import base_url
 from palomar.server.web.download import download_url
 from palomar.server.web.hubble import shapes
@@ -53,7 +54,7 @@ async def get_detail(call: RpcCall) -> Response:
         found = await find_readable(
             session, subject, name=name, artifact_id=artifact_id, bare_means_own=call.hub.artifact_rules.bare_means_own
         )
-    return ok(shapes.artifact_object(found))
+    return ok(shapes.artifact_object(ShownArtifact.of(found)))
 
 
 async def update(call: RpcCall) -> Response:
@@ -70,7 +71,7 @@ async def update(call: RpcCall) -> Response:
     )
     async with call.hub.database.write() as session:
         found = await update_artifact(session, subject, artifact_id, changes, call.hub.artifact_rules)
-    return ok(shapes.artifact_object(found))
+    return ok(shapes.artifact_object(ShownArtifact.of(found)))
 
 
 async def delete(call: RpcCall) -> Response:
@@ -105,8 +106,8 @@ async def list_artifacts(call: RpcCall) -> Response:
     page = shapes.to_page(fields, max_size=call.hub.settings.max_artifacts_listed)
     filters = shapes.to_filters(fields.get("filter"))
     async with call.hub.database.read() as session:
-        found, total = await list_own(session, subject, filters=filters, page=page)
-    return ok([shapes.artifact_object(one) for one in found], meta={"total": total})
+        shown, total = await list_own(session, subject, filters=filters, page=page)
+    return ok([shapes.artifact_object(one) for one in shown], meta={"total": total})
 
 
 async def da_pull(call: RpcCall) -> Response:

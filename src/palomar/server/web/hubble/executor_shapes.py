@@ -9,7 +9,8 @@ from typing import Any
 
 from palomar.contract.errors import BadPackage, BadParameter, NoExecutorFound, PalomarError
 from palomar.contract.names import Tag
-from palomar.server.executors.models import PushTask, Release, ReleaseTag, TaskState
+from palomar.server.executors.download import PackageDownload
+from palomar.server.executors.models import PushTask, TaskState
 from palomar.server.executors.resource import FoundExecutor
 from palomar.server.executors.tags import LATEST, WantedTags
 from palomar.server.executors.values import ExecutorPush
@@ -94,24 +95,22 @@ def pushed_object(found: FoundExecutor, release_id: str, tags: Sequence[str]) ->
     }
 
 
-def package_object(
-    found: FoundExecutor, release: Release, tags: Sequence[ReleaseTag], *, download: str
-) -> dict[str, Any]:
-    commit: dict[str, Any] = {"id": release.id}
+def package_object(package: PackageDownload, *, download: str) -> dict[str, Any]:
+    commit: dict[str, Any] = {"id": package.release_id}
     # The first one names the client's folder; an empty list crashes it.
-    names = sorted((tag.name for tag in tags), key=lambda name: (name != LATEST, name))
+    names = sorted(package.tags, key=lambda name: (name != LATEST, name))
     if names:
         commit["tags"] = names
-    if release.build_env_names:
+    if package.build_env_names:
         # Only the names are read: pip needs their values from the puller's own environment.
-        commit["commitParams"] = {"buildEnv": dict.fromkeys(release.build_env_names, "")}
+        commit["commitParams"] = {"buildEnv": dict.fromkeys(package.build_env_names, "")}
     return {
-        "id": found.executor.short_id,
-        "name": found.executor.name,
-        "owner": {"name": found.namespace.name},
-        "visibility": found.visibility.value,
+        "id": package.short_id,
+        "name": package.name,
+        "owner": {"name": package.namespace},
+        "visibility": package.visibility.value,
         "commit": commit,
-        "package": {"download": download, "md5": release.md5, "containers": []},
+        "package": {"download": download, "md5": package.md5, "containers": []},
     }
 
 

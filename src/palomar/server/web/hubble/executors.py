@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from palomar.contract.errors import BadParameter, Unsupported
-from palomar.contract.names import Tag
+from palomar.server.executors.download import find_package
 from palomar.server.executors.find import by_row_id, find_readable
 from palomar.server.executors.models import Release, TaskState
-from palomar.server.executors.tags import tagged_release, tags_of
+from palomar.server.executors.tags import tags_of
 from palomar.server.executors.tasks import find_task, list_tasks
 from palomar.server.web.address import base_url
 from palomar.server.web.download import package_url
@@ -82,13 +82,10 @@ async def get_package(call: RpcCall) -> Response:
     if reference is None:
         raise BadParameter("id", "it is missing; send namespace/name, or an old name or id")
     tag = to_text("tag", fields.get("tag"))
-    async with call.hub.database.read() as session:
-        found = await find_readable(session, subject, reference, secret=to_text("secret", fields.get("secret")))
-        wanted = Tag.parse(tag) if tag else None
-        release = await tagged_release(session, found.executor, wanted, asked_name=reference, with_facts=False)
-        tags = (await tags_of(session, [release.id])).get(release.id, [])
-    url = package_url(call.hub, base_url(call.request, call.hub.settings), release.id)
-    return ok(shapes.package_object(found, release, tags, download=url))
+    secret = to_text("secret", fields.get("secret"))
+    package = await find_package(call.hub.database, subject, reference, tag=tag, secret=secret)
+    url = package_url(call.hub, base_url(call.request, call.hub.settings), package.release_id)
+    return ok(shapes.package_object(package, download=url))
 
 
 async def get_sandbox(call: RpcCall) -> Response:

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from palomar.contract.errors import BadParameter, TooLarge
 from palomar.contract.v1 import Metadata
+from palomar.server.artifacts.models import DOCUMENT_ARRAY
 from palomar.server.artifacts.queries import Page
-from palomar.server.artifacts.resource import Found
+from palomar.server.artifacts.resource import Found, ShownArtifact
 from palomar.server.artifacts.values import Receipt
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
@@ -20,25 +21,24 @@ _METADATA: TypeAdapter[dict[str, Any] | None] = TypeAdapter(Metadata | None)
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-def artifact_object(found: Found) -> dict[str, Any]:
+def artifact_object(shown: ShownArtifact) -> dict[str, Any]:
     """As `artifact.getDetail`, `update` and `list` return it; times are text, because a number crashes docarray."""
-    artifact = found.artifact
     return {
-        "_id": artifact.id,
-        "name": found.shown_name,
-        "type": artifact.kind,
-        "visibility": found.visibility.value,
-        "createdAt": to_iso(artifact.created_at),
-        "updatedAt": to_iso(artifact.updated_at),
-        "metaData": _readable_metadata(found),
-        "version": artifact.version,
+        "_id": shown.id,
+        "name": shown.shown_name,
+        "type": shown.kind,
+        "visibility": shown.visibility.value,
+        "createdAt": to_iso(shown.created_at),
+        "updatedAt": to_iso(shown.updated_at),
+        "metaData": _readable_metadata(shown),
+        "version": shown.version,
     }
 
 
 def upload_object(found: Found, receipt: Receipt) -> dict[str, Any]:
     """The artifact, and what old clients do not read: the receipt."""
     return {
-        **artifact_object(found),
+        **artifact_object(ShownArtifact.of(found)),
         "receipt": {
             "version": receipt.version,
             "digest": receipt.digest,
@@ -52,27 +52,20 @@ def upload_object(found: Found, receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _readable_metadata(found: Found) -> dict[str, Any] | None:
+def _readable_metadata(shown: ShownArtifact) -> dict[str, Any] | None:
     """Docarray's list needs `metaData.summary` with an item `Length`, or it fails for the whole account.
 
     docarray 0.11.3 to 0.16 pushed none, and an `artifact.update` may have replaced it.
     """
-    metadata = found.artifact.metadata_json
-    if not found.is_document_array:
+    metadata = shown.metadata
+    if shown.kind != DOCUMENT_ARRAY:
         return None if metadata is None else dict(metadata)
-    known = _as_dict(metadata)
-    summary = [item for item in _as_list(known.get("summary")) if _is_named(item)]
-    if "Length" not in [item["name"] for item in summary]:
-        summary.append({"name": "Length", "value": found.artifact.documents})
+    known = metadata if isinstance(metadata, dict) else {}
+    given = known.get("summary")
+    summary = [item for item in given if _is_named(item)] if isinstance(given, list) else []
+    if not any(item["name"] == "Length" for item in summary):
+        summary.append({"name": "Length", "value": shown.documents})
     return {**known, "summary": summary}
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _is_named(item: Any) -> bool:
@@ -81,7 +74,9 @@ def _is_named(item: Any) -> bool:
 
 def to_iso(moment: datetime) -> str:
     """``2022-09-15T07:14:54.256Z``."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    # Times from the database are in UTC already; a page of a list has a hundred of them.
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def to_bool(name: str, value: Any) -> bool | None:

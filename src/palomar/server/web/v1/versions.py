@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from palomar.contract import v1
 from palomar.contract.errors import BadParameter
-from palomar.server.artifacts.chunk_access import find_chunk
+from palomar.server.artifacts.chunk_access import ChunkAsked, find_chunk
 from palomar.server.artifacts.listing import list_version, list_version_page
 from palomar.server.artifacts.models import Version
 from palomar.server.artifacts.reader import StoredChunk
@@ -19,6 +19,7 @@ from palomar.server.web.download import download_url
 from palomar.server.web.v1 import shapes
 from palomar.server.web.v1.arrays import Cursor, Limit
 from palomar.server.web.v1.calls import Anyone, Call, NativeRoute, from_cursor, to_cursor
+from palomar.server.web.v1.chunk_route import CHUNK, chunk_response
 from palomar.server.web.v1.finding import find_array, find_version, parse_path
 from palomar.server.web.v1.stored import IMMUTABLE, MEDIA_TYPE, stored_response
 
@@ -85,12 +86,11 @@ async def get_index(call: Anyone, namespace: str, name: str, number: Number) -> 
     return stored_response(call.hub, call.request, at, at.stored_digest, {})
 
 
-@router.get(_VERSION + "/chunks/{digest}", responses=_STORED, response_class=Response)
+@router.get(CHUNK, responses=_STORED, response_class=Response)
 async def get_chunk(call: Anyone, namespace: str, name: str, number: Number, digest: PathDigest) -> Response:
     """A chunk of this version, as it is stored: two headers say in which encoding and with which SHA-256."""
     chunk = await _chunk(call, namespace, name, number, digest)
-    headers = {v1.ENCODING_HEADER: chunk.encoding, v1.STORED_DIGEST_HEADER: chunk.at.stored_digest}
-    return stored_response(call.hub, call.request, chunk.at, chunk.at.stored_digest, headers)
+    return chunk_response(call.hub, call.request, chunk)
 
 
 @router.get(_VERSION + "/documents", responses={200: _bytes("Documents")}, response_class=Response)
@@ -148,8 +148,8 @@ async def get_download(
 async def _chunk(call: Call, namespace: str, name: str, number: int, digest: str) -> StoredChunk:
     path = parse_path(namespace, name)
     if path is not None:
-        asked_name = f"{namespace}/{name}"
-        return await find_chunk(call.hub.database, call.subject, path, number, digest, asked_name=asked_name)
+        asked = ChunkAsked(path, f"{namespace}/{name}", number, digest)
+        return await find_chunk(call.hub.database, call.subject, asked)
     async with call.hub.database.read() as session:
         _, version = await find_version(session, call.subject, namespace, name, number)
         return await stored_chunk(session, version, digest)

@@ -14,7 +14,7 @@ from tools.live_hub import HubFailed
 from tools.old_clients import OldClientsMissing
 
 # In the order of the story: importing a chapter registers its steps, which stand on those of the ones before.
-for _chapter in ("demo.sharing", "demo.executors"):
+for _chapter in ("demo.sharing", "demo.executors", "demo.images"):
     import_module(_chapter)
 
 _EXPECTED = (DemoFailed, HubFailed, OldClientsMissing, subprocess.TimeoutExpired)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.debian_base import NAME, BaseMissing, base_layout
 from tools.live_hub import LiveHub
 from tools.old_clients import ClientRun, OldClient, environment
 
@@ -80,12 +81,22 @@ def open_stage(folder: Path) -> Iterator[Stage]:
         hub.start()
         for person in (alice, bob):
             hub.admin("user-add", person.name, "--password-stdin", stdin=PASSWORD)
-        yield Stage(folder, hub, alice, bob)
+        yield Stage(folder, hub, alice, bob, {"base": _add_base(hub)})
     except (DemoFailed, subprocess.TimeoutExpired):
         print(f"\nThe end of the hub's log:\n{hub.log[-3000:]}")
         raise
     finally:
         hub.kill()
+
+
+def _add_base(hub: LiveHub) -> Path | BaseMissing:
+    """Images are built on it from here on; without it there are none, and why."""
+    try:
+        layout = base_layout()
+    except BaseMissing as error:
+        return error
+    hub.admin("base-add", str(layout), "--name", NAME, timeout_s=300)
+    return layout
 
 
 def check(claim: bool, words: str) -> None:

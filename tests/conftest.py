@@ -9,11 +9,13 @@ pytest.register_assert_rewrite("tests.suites", "tests.factories", "tests.fixture
 
 pytest_plugins = (
     "tests.fixtures.environment",
+    "tests.fixtures.base_image",
     "tests.fixtures.databases",
     "tests.fixtures.blob_stores",
     "tests.fixtures.hubs",
     "tests.fixtures.live_hub",
     "tests.fixtures.old_clients",
+    "tests.fixtures.podman",
 )
 
 # No test is timed: a slow machine is no failure.

@@ -94,7 +94,7 @@ class LiveHub:
         self.stop()
         self.start()
 
-    def admin(self, *arguments: str, stdin: str = "") -> str:
+    def admin(self, *arguments: str, stdin: str = "", timeout_s: float = START_S) -> str:
         """What ``palomar admin ...`` prints on stdout; it must succeed."""
         done = subprocess.run(
             [palomar(), "admin", *arguments],
@@ -102,7 +102,7 @@ class LiveHub:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=START_S,
+            timeout=timeout_s,
             check=False,
         )
         if done.returncode:

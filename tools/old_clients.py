@@ -19,6 +19,7 @@ GENERATIONS: dict[str, tuple[str, ...]] = {
     "d018": ("docarray==0.18.0", "numpy<2", "protobuf<5", "setuptools<81"),
     "d021": ("jina==3.34.0", "docarray==0.21.0", "numpy<2", "setuptools<81", "scikit-learn", "pillow"),
     "d038": ("jina==3.34.0", "docarray==0.38.0", "setuptools<81"),
+    "oras": ("oras==0.2.43",),  # not old, but another one that lives by itself
 }
 CACHE = Path.home() / ".cache" / "palomar-tests"
 STAMP = "palomar-requirements.txt"
@@ -79,7 +80,7 @@ class OldClient:
 def environment(generation: str, cache: Path = CACHE) -> Path:
     """The Python of an environment with these clients, made if need be. Raises OldClientsMissing."""
     folder = cache / generation
-    with _locked(cache / f"{generation}.lock"):
+    with locked(cache / f"{generation}.lock"):
         if not _is_stamped(folder, generation):
             _make(folder, generation)
             (folder / STAMP).write_text(_stamp(generation))
@@ -87,7 +88,7 @@ def environment(generation: str, cache: Path = CACHE) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Processes that need the same environment stand in line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

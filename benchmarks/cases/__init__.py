@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.cases import (
+    build_times,
     chunk_downloads,
+    collect,
     first_document,
     help_page,
     latency,
@@ -12,6 +14,7 @@ from benchmarks.cases import (
     old_client,
     package_rates,
     pull_rate,
+    registry_rates,
     repush,
 )
 from benchmarks.rows import Benchmark
@@ -29,5 +32,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         list_page,
         help_page,
         package_rates,
+        registry_rates,
+        collect,
+        build_times,
     )
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import random
@@ -13,14 +12,14 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.clock import alternating, seconds_of
-from benchmarks.hub import Caller, Connection, Refused, temporary_hub
+from benchmarks.hub import Caller, Connection, temporary_hub
 from benchmarks.load import Request
+from benchmarks.packages import push_package
 from benchmarks.peers import curl, nginx
 from benchmarks.rows import MIB, Bar, Benchmark, Context, Quantity, Row
 
 _ROUNDS = 3
 _NAME = "Weights"
-_BOUNDARY = "palomar-benchmark"
 # A push inflates every byte, hashes it three times and waits for the disk, before it says that it is done.
 _PUSH_BAR = Bar(0.1, "ratio", "at least")
 _PULL_BAR = Bar(0.3, "ratio", "at least")
@@ -73,34 +72,13 @@ def _package(size: int, seed: int) -> bytes:
 
 
 def _push(alice: Caller, package: bytes) -> float:
-    body = _multipart(package)
-    headers = {**alice.headers, "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-    with closing(Connection(alice.live.url)) as connection:
-        seconds = seconds_of(lambda: _complete(connection.ask("POST", "/v2/rpc/executor.push", body, headers)))
-    return len(package) / MIB / seconds
-
-
-def _complete(answer: bytes) -> None:
-    last = json.loads(answer.splitlines()[-1])
-    if last["type"] != "complete":
-        raise Refused(last["message"])
+    return len(package) / MIB / seconds_of(lambda: push_package(alice, _NAME, package))
 
 
 def _put(peer: str, package: bytes) -> float:
     with closing(Connection(peer)) as connection:
         seconds = seconds_of(lambda: connection.ask("PUT", "/put", package))
     return len(package) / MIB / seconds
-
-
-def _multipart(package: bytes) -> bytes:
-    md5 = hashlib.md5(package, usedforsecurity=False).hexdigest()
-    fields = {"public": "True", "private": "False", "md5sum": md5, "id": _NAME}
-    parts = [
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-        for key, value in fields.items()
-    ]
-    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="filename"\r\n\r\n'
-    return "".join(parts).encode() + head.encode() + package + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 def _question(alice: Caller) -> str:

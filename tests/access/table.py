@@ -7,72 +7,14 @@ everywhere, except where a row says that no credential is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from palomar.contract.actions import Scope
+from tests.access.registry import REGISTRY
+from tests.access.rows import Body, Row, nothing
 from tests.access.world import Thing
 from tests.api.packages import PACKAGE
 from tests.unit.documents.streams import document, stream
-
-Body = Callable[[Thing], dict[str, Any]]
-
-
-def nothing(_thing: Thing) -> dict[str, Any]:
-    return {}
-
-
-@dataclass(frozen=True)
-class Row:
-    """``key`` is a route's method and path, or the method of an RPC."""
-
-    key: str
-    expected: str
-    body: Body = nothing
-    needs: Scope = Scope.READ
-    is_open: bool = False
-    is_deleted: bool = False
-    is_console: bool = False
-    query: Callable[[Thing], str] = lambda _thing: ""
-
-    @property
-    def is_rpc(self) -> bool:
-        return " " not in self.key
-
-    @property
-    def is_executor(self) -> bool:
-        """Whether it needs an Executor to be there."""
-        return self.key.startswith("executor.") or "/executors/" in self.key
-
-    @property
-    def method(self) -> str:
-        return "POST" if self.is_rpc else self.key.partition(" ")[0]
-
-    def path(self, thing: Thing) -> str:
-        template = f"/v2/rpc/{self.key}" if self.is_rpc else self.key.partition(" ")[2]
-        values = {
-            "namespace": thing.namespace,
-            "name": thing.resource,
-            "number": 1,
-            "digest": thing.digest,
-            "push_id": thing.push_id,
-            "token_id": "f" * 32,
-            "version_id": thing.version_id,
-            "version": "1",
-            "release_id": "f" * 32,
-            "tag": "latest",
-        }
-        return template.format(**values) + self.query(thing)
-
-    @property
-    def is_about_a_thing(self) -> bool:
-        return "/" in self.expected
-
-    def statuses(self, *, is_public: bool) -> list[int]:
-        """Of the four callers."""
-        public, _, private = self.expected.partition("/")
-        return [int(status) for status in (public if is_public or not private else private).split()]
 
 
 def as_json(**fields: str) -> Body:
@@ -185,6 +127,12 @@ EXECUTORS = [
     Row(f"GET {EXECUTOR}/releases", READ),
     Row(f"GET {RELEASE}", READ),
     Row(f"GET {RELEASE}/package", "307 307 307 403 / 404 404 307 403"),
+    Row(f"GET {RELEASE}/builds", READ),
+    # The owner's is refused because this hub has no base image.
+    Row(f"POST {RELEASE}/builds", "401 403 501 403 / 401 404 501 403", as_json(), WRITE),
+    Row(f"GET {RELEASE}/builds/{{build_id}}", READ),
+    Row(f"GET {RELEASE}/builds/{{build_id}}/log", READ, query=lambda _thing: "?follow=false"),
+    Row(f"POST {RELEASE}/builds/{{build_id}}/cancel", CHANGE, needs=WRITE),
     Row(f"GET {EXECUTOR}/compare", READ, query=lambda _thing: "?old=1&new=1"),
 ]
 
@@ -252,4 +200,4 @@ CONSOLE = [
     page("POST /settings/password", "303 401 401 303", form(current="x", new="y")),
 ]
 
-TABLE = [*HUBBLE, *EXECUTORS, *NATIVE, *OTHERS, *CONSOLE]
+TABLE = [*HUBBLE, *EXECUTORS, *NATIVE, *REGISTRY, *OTHERS, *CONSOLE]

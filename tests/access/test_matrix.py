@@ -14,7 +14,8 @@ from palomar.server.web.download import download_url
 from palomar.server.web.hubble.routes import METHODS
 from palomar.server.wiring import Hub
 from tests.access.routes import every_route
-from tests.access.table import TABLE, Row
+from tests.access.rows import Row
+from tests.access.table import TABLE
 from tests.access.world import ABSENT, Caller, Thing, World
 from tests.fixtures.hubs import ClientFactory
 
@@ -51,14 +52,14 @@ async def test_every_caller_gets_the_status_in_the_table(world: World, row: Row)
     for is_public in (True, False) if row.is_about_a_thing else (True,):
         got = []
         for caller in FOUR:
-            thing = await world.make_thing(is_public=is_public, is_deleted=row.is_deleted, is_executor=row.is_executor)
+            thing = await world.make_thing(is_public=is_public, **row.needed)
             got.append((await answer(world, row, caller, thing))[0])
         assert got == row.statuses(is_public=is_public), "public" if is_public else "private"
 
 
 @pytest.mark.parametrize("row", WITH_CREDENTIAL, ids=label)
 async def test_an_expired_and_a_revoked_token_open_nothing(world: World, row: Row) -> None:
-    thing = await world.make_thing(is_public=True, is_deleted=row.is_deleted, is_executor=row.is_executor)
+    thing = await world.make_thing(is_public=True, **row.needed)
     assert [(await answer(world, row, caller, thing))[0] for caller in DEAD] == [401, 401]
 
 
@@ -79,7 +80,18 @@ async def test_a_private_page_leads_everybody_else_to_the_login(world: World, ro
 
 def without_echo(text: str, thing: Thing) -> Any:
     """The body without the request's id and the caller's own words."""
-    for word in filter(None, (thing.resource, thing.id, thing.version_id, thing.digest, thing.push_id, thing.short_id)):
+    image = (thing.image.digest, thing.image.blob, thing.image.upload_id)
+    words = (
+        thing.resource,
+        thing.id,
+        thing.version_id,
+        thing.digest,
+        thing.push_id,
+        thing.short_id,
+        thing.build_id,
+        *image,
+    )
+    for word in filter(None, words):
         text = text.replace(word, "ECHO")
     body = json.loads(text)
     body.pop("request_id", None)
@@ -89,7 +101,7 @@ def without_echo(text: str, thing: Thing) -> Any:
 
 
 async def both_answers(world: World, row: Row, caller: Caller) -> list[tuple[int, Any]]:
-    hidden = await world.make_thing(is_public=False, is_deleted=row.is_deleted, is_executor=row.is_executor)
+    hidden = await world.make_thing(is_public=False, **row.needed)
     answers = [(thing, await answer(world, row, caller, thing)) for thing in (hidden, ABSENT)]
     return [(status, without_echo(text, thing)) for thing, (status, text) in answers]
 

@@ -22,6 +22,8 @@ from palomar.server.executors.manage import delete_executor
 from palomar.server.executors.values import ExecutorPush
 from palomar.server.web.identity import SESSION_COOKIE
 from palomar.server.wiring import Hub
+from tests.access.builds import make_build
+from tests.access.images import ABSENT_IMAGE, ImageThing, make_image
 from tests.api.packages import push_package
 from tests.fixtures.hubs import BASE_URL
 from tests.services.pushes import documents, join_hub, push_array, version_of
@@ -50,6 +52,10 @@ class Thing:
     push_id: str
     # Of the Executor of the same name.
     short_id: str = ""
+    # In the repository of the same name.
+    image: ImageThing = ABSENT_IMAGE
+    # Of the first release of the Executor.
+    build_id: str = "f" * 32
 
     @property
     def name(self) -> str:
@@ -72,8 +78,13 @@ class World:
     async def make(cls, hub: Hub, client: httpx2.AsyncClient) -> World:
         return cls(hub, client, await join_hub(hub), await join_hub(hub, "bob"))
 
-    async def make_thing(self, *, is_public: bool, is_deleted: bool = False, is_executor: bool = False) -> Thing:
-        """An array of alice's, and a push of hers that is open; beside it, if wanted, an Executor of the same name."""
+    async def make_thing(
+        self, *, is_public: bool, is_deleted: bool = False, is_executor: bool = False, is_image: bool = False
+    ) -> Thing:
+        """An array of alice's, and a push of hers that is open.
+
+        Beside it, if wanted, an Executor of the same name, or a repository of images.
+        """
         self.made += 1
         name = f"alice/thing-{self.made:04}"
         receipt = await push_array(self.hub, self.alice, name, documents(2, first=self.made), is_public=is_public)
@@ -88,18 +99,23 @@ class World:
             await self._open_push(),
         )
         if is_executor:
-            thing = replace(thing, short_id=await self._make_executor(name, is_public=is_public, is_deleted=is_deleted))
+            short_id, build_id = await self._make_executor(name, is_public=is_public, is_deleted=is_deleted)
+            thing = replace(thing, short_id=short_id, build_id=build_id)
+        elif is_image:
+            thing = replace(thing, image=await make_image(self.hub, self.alice, name, is_public=is_public))
         elif is_deleted:
             async with self.hub.database.write() as session:
                 await delete_artifact(session, self.alice, self.hub.artifact_rules, name=name)
         return thing
 
-    async def _make_executor(self, name: str, *, is_public: bool, is_deleted: bool) -> str:
+    async def _make_executor(self, name: str, *, is_public: bool, is_deleted: bool) -> tuple[str, str]:
+        """Its short id, and the id of a build of its release."""
         receipt = await push_package(self.hub, self.alice, ExecutorPush(name, is_public=is_public))
+        build_id = await make_build(self.hub, receipt)
         if is_deleted:
             async with self.hub.database.write() as session:
                 await delete_executor(session, self.alice, name)
-        return receipt.short_id
+        return receipt.short_id, build_id
 
     async def _open_push(self) -> str:
         order = {"name": "alice/pushed", "kind": "v1"}

@@ -11,7 +11,7 @@ import pytest
 from demo.__main__ import STEPS
 from tools.live_hub import clean_environ
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("engine")]
 
 
 def test_every_step_comes_out():
@@ -21,7 +21,7 @@ def test_every_step_comes_out():
         env=clean_environ(),
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1700,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from palomar.documents.chunks import encode_zstd
 from palomar.documents.facts import LENGTH
 from palomar.server.artifacts.models import Artifact, Version, VersionChunk
 from palomar.server.blobs.collection import Collected, Collector
+from palomar.server.blobs.forecast import Expected, Progress
 from palomar.server.blobs.layout import new_key
 from palomar.server.blobs.leases import hold_lease
 from palomar.server.blobs.local import LocalBlobStore
@@ -129,6 +131,43 @@ class TestRows:
         assert await rows(database) == await stored_keys(blobs) == {kept.key}
 
 
+class TestForecast:
+    async def test_what_goes_is_counted_before(self, database: Database, blobs: BlobStore):
+        kept = await make_blob(database, blobs, b"kept")
+        await reference(database, content_id=kept.id)
+        lost = [await make_blob(database, blobs, b"lost %d" % number) for number in range(3)]
+        expected = (3, sum(row.stored_bytes for row in lost))
+        told: list[Progress] = []
+        collected = await Collector(database, blobs, grace=NO_GRACE).run(told.append)
+        assert [(first.blobs, first.expected_blobs, first.expected_bytes) for first in told] == [(0, *expected)]
+        assert (
+            (collected.expected_blobs, collected.expected_bytes) == (collected.blobs, collected.blob_bytes) == expected
+        )
+        assert collected.as_json().items() >= {"expected_blobs": 3, "expected_bytes": expected[1]}.items()
+
+    async def test_expecting_removes_nothing(self, database: Database, blobs: BlobStore):
+        row = await make_blob(database, blobs, b"lost")
+        await make_blob(database, blobs, b"young", touched_at=utc_now() + DAY)
+        await blobs.put(orphan := new_key(), b"nobody's")
+        before = await rows(database), await stored_keys(blobs)
+        expected = await Collector(database, AgedStore(blobs), grace=NO_GRACE).expect()
+        assert expected == Expected(blobs=1, blob_bytes=row.stored_bytes, orphans=1, orphan_bytes=8)
+        assert (await rows(database), await stored_keys(blobs)) == before
+        assert orphan in before[1]
+
+    async def test_a_writer_does_not_wait_for_the_count(self, database: Database, blobs: BlobStore):
+        await make_blob(database, blobs, b"lost")
+
+        class Counting(Collector):
+            async def _expected_rows(self) -> Expected:
+                async with database.write() as session:
+                    await session.execute(update(BlobRow).values(touched_at=utc_now() - DAY))
+                    # The writer has not committed, and holds every lock that it needs.
+                    return await super()._expected_rows()
+
+        assert (await Counting(database, blobs, grace=NO_GRACE).run()).blobs == 1
+
+
 class TestOrphans:
     async def test_bytes_without_a_row_go(self, database: Database, blobs: BlobStore):
         await blobs.put(new_key(), b"nobody's")
@@ -162,8 +201,8 @@ class TestOrphans:
 class Refusing(AgedStore):
     """A store that is busy when something is to be deleted."""
 
-    async def delete(self, key: str) -> None:
-        raise Busy(f"no time for {key}")
+    async def delete_many(self, keys: Sequence[str]) -> dict[str, Exception]:
+        return {key: Busy(f"no time for {key}") for key in keys}
 
 
 async def collect_when_older(database: Database, store: BlobStore) -> Collected:
@@ -181,6 +220,12 @@ class TestReferences:
             table.to_metadata(extended)
         new = Table("packages", extended, Column("id", Integer), Column("blob_id", ForeignKey(BlobRow.id)))
         assert new.c.blob_id in set(referencing_columns(extended))
+
+    @pytest.mark.parametrize("column", list(referencing_columns(metadata())), ids=str)
+    def test_a_blob_is_looked_up_in_an_index(self, column: Column[Any]):
+        """Or every blob that goes would read the whole table: once to be found, and once for the foreign key."""
+        indexes = [column.table.primary_key, *column.table.indexes]
+        assert column in {next(iter(index.columns)) for index in indexes}
 
     def test_nothing_is_collected_when_no_domain_is_known(self):
         with pytest.raises(LookupError, match="not loaded"):

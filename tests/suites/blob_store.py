@@ -247,6 +247,20 @@ class BlobStoreSuite:
             with pytest.raises(BlobMissing):
                 await collect(blocks)
 
+    async def test_many_are_deleted_at_once_and_missing_ones_are_no_refusal(self, store: BlobStore):
+        kept = await stored(store, b"kept")
+        keys = [await stored(store, b"%d" % number) for number in range(7)]
+        await store.delete(keys[3])
+        assert await store.delete_many([*keys, new_key()]) == {}
+        assert await store.delete_many(keys) == await store.delete_many([]) == {}
+        assert [blob.key async for blob in store.list()] == [kept]
+
+    async def test_one_key_that_is_none_deletes_nothing(self, store: BlobStore):
+        key = await stored(store, b"kept")
+        with pytest.raises(ValueError, match="key"):
+            await store.delete_many([key, "../" + key])
+        assert await store.read(key) == b"kept"
+
     async def test_delete_removes_and_may_be_repeated(self, store: BlobStore):
         key, other_key = await stored(store, b"data"), await stored(store, b"data")
         await store.delete(key)

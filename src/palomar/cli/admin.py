@@ -85,6 +85,82 @@ def import_legacy(
         raise UserMistake(f"{failed} could not be imported; their lines say why")
 
 
+@app.command
+def collect(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(help="Only say what would go, and how long it would take.", negative=())
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Remove stored bytes that nothing needs any more, as a running hub does by itself every hour.
+
+    The hub may go on meanwhile. What was stored or used within PALOMAR_COLLECT_GRACE_S stays.
+    """
+    settings = load_settings(data=data)
+    from palomar.server import admin
+
+    _on_database(settings, lambda database: admin.collect(database, settings, is_dry_run=dry_run))
+
+
+@app.command
+def base_add(
+    source: Annotated[str, Parameter(help="A folder (OCI layout), a tar (docker save, oci-archive) or a reference.")],
+    /,
+    *,
+    name: Annotated[
+        str | None, Parameter(help="What it is called, as python:3.11-slim; else what SOURCE says.")
+    ] = None,
+    default: Annotated[bool, Parameter(help="Build new images on it; so is the first one.", negative=())] = False,
+    platform: Annotated[
+        list[str] | None, Parameter(help="Only this one, as linux/amd64; can be repeated. Else all of Linux.")
+    ] = None,
+    username: Annotated[str | None, Parameter(help="At the registry that SOURCE names.")] = None,
+    password_stdin: Annotated[bool, Parameter(help="Read the password from stdin.", negative=())] = False,
+    data: Data = None,
+) -> None:
+    """Copy a base image into the hub, from this machine or from another registry.
+
+    Give it again to bring it up to date. Images that were built on it before keep what they have.
+    """
+    if password_stdin != (username is not None):
+        raise UserMistake("--username and --password-stdin go together")
+    settings = load_settings(data=data)
+    password = _read_password(from_stdin=True) if password_stdin else None
+    from palomar.server import admin
+
+    options = {"name": name, "is_default": default, "platforms": platform or [], "username": username}
+    _on_database(settings, lambda database: admin.add_base(database, settings, source, password=password, **options))
+
+
+@app.command
+def base_list(*, data: Data = None) -> None:
+    """Print the name and digest of every base image."""
+    settings = load_settings(data=data)
+    from palomar.server import admin
+
+    _on_database(settings, admin.list_bases)
+
+
+@app.command
+def base_default(name: Annotated[str, Parameter(help="As base-list prints it.")], /, *, data: Data = None) -> None:
+    """Build new images on another base image."""
+    settings = load_settings(data=data)
+    from palomar.server import admin
+
+    _on_database(settings, lambda database: admin.set_default_base(database, name))
+
+
+@app.command
+def base_remove(name: Annotated[str, Parameter(help="As base-list prints it.")], /, *, data: Data = None) -> None:
+    """Forget a base image. Images that were built on it keep what they have."""
+    settings = load_settings(data=data)
+    from palomar.server import admin
+
+    if _on_database(settings, lambda database: admin.remove_base(database, name)):
+        say("It was the default, so no image is built now: choose another one with palomar admin base-default NAME")
+
+
 def _read_password(*, from_stdin: bool) -> str | None:
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")

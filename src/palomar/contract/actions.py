@@ -18,6 +18,9 @@ class Action(StrEnum):
     EXECUTOR_PUSH = "executor:push"
     EXECUTOR_UPDATE = "executor:update"
     EXECUTOR_DELETE = "executor:delete"
+    IMAGE_DELETE = "image:delete"
+    IMAGE_PUSH = "image:push"
+    IMAGE_READ = "image:read"
     NAMESPACE_READ = "namespace:read"
     NAMESPACE_UPDATE = "namespace:update"
     TOKEN_READ = "token:read"  # noqa: S105 - an action's name

@@ -72,18 +72,19 @@ class PackageArchive:
         entry, _ = self.places[name]
         if entry.size > limit:
             raise BadPackage(f"it is larger than {limit:,} bytes", name)
-        return b"".join(self._pieces(name))
+        return b"".join(self.pieces(name))
 
     def read_start(self, name: str, limit: int) -> bytes:
         """The file's first bytes, at most ``limit``. Raises KeyError when there is no such file."""
         kept = bytearray()
-        for piece in self._pieces(name):
+        for piece in self.pieces(name):
             kept += piece
             if len(kept) >= limit:
                 break
         return bytes(kept[:limit])
 
-    def _pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The file bit by bit, checked once more. Raises KeyError when there is no such file."""
         entry, data_at = self.places[name]
         self.file.seek(data_at)
         return _pieces(partial(_read_exactly, self.file), entry)

@@ -1,4 +1,4 @@
-"""What ``palomar serve``, ``palomar worker`` and ``palomar admin import-legacy`` do."""
+"""What ``palomar serve``, ``palomar worker`` and the larger commands of ``palomar admin`` do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,26 @@ from palomar.contract.errors import BadParameter
 from palomar.server.accounts.service import any_account
 from palomar.server.artifacts.legacy_import import CATALOGUE, LegacyFolder, Outcome, import_arrays
 from palomar.server.artifacts.push import Pusher
+from palomar.server.blobs.collection import Collector
+from palomar.server.blobs.forecast import Progress
+from palomar.server.builds.bases.adding import remove_base as forget_base
+from palomar.server.builds.bases.adding import set_default
+from palomar.server.builds.bases.administration import WantedBase, copy_base, described
+from palomar.server.builds.bases.finding import list_bases as bases_in
 from palomar.server.db.engine import Database
 from palomar.server.executors.legacy_import import import_executors
 from palomar.server.logs import configure_logs
+from palomar.server.registry.writer import ImageWriter
 from palomar.server.settings import Settings
 from palomar.server.web.app import create_app
-from palomar.server.wiring import artifact_rules, executor_pusher, open_blobs, open_hub
+from palomar.server.wiring import artifact_rules, executor_pusher, open_blobs, open_hub, registry_rules
 
 log = structlog.get_logger("palomar.serve")
 
 # Requests under way when the hub is told to stop get this long; pushes that do not finish never happened.
 _GRACEFUL_S = 10.0
 _SWITCH_INTERVAL_S = 0.0005
+_DEFAULT_MARK = " (the default)"
 _M_ARENA_MAX = -8  # from glibc's malloc.h; other C libraries know no such option and refuse it
 
 
@@ -116,6 +125,62 @@ async def import_legacy(database: Database, settings: Settings, path: Path) -> i
     finally:
         await blobs.close()
     return failed
+
+
+async def collect(database: Database, settings: Settings, *, is_dry_run: bool) -> None:
+    """Tells on stdout what went, or would go; meanwhile, on stderr, how far it is."""
+    # Progress is told in words; of the log there remains what went wrong.
+    configure_logs(settings.model_copy(update={"log_level": "warning"}))
+    blobs = open_blobs(settings)
+    try:
+        collector = Collector(database, blobs, grace=timedelta(seconds=settings.collect_grace_s))
+        if is_dry_run:
+            _print_lines([str(await collector.expect())])
+        else:
+            _print_lines([str(await collector.run(_show_progress))])
+    finally:
+        await blobs.close()
+
+
+def _show_progress(progress: Progress) -> None:
+    sys.stderr.write(f"{progress}\n")
+    sys.stderr.flush()
+
+
+async def add_base(database: Database, settings: Settings, source: str, **options: Any) -> None:
+    """``options`` are those of `WantedBase`. Tells on stdout what was added. Raises BadParameter, StorageFull, Busy."""
+    configure_logs(settings)
+    blobs = open_blobs(settings)
+    try:
+        writer = ImageWriter(database, blobs, registry_rules(settings))
+        added = await copy_base(writer, WantedBase(source, **options), scratch=settings.data / "builds" / "bases")
+    finally:
+        await blobs.close()
+    _print_lines([f"{added.base.name} {added.outcome}{_DEFAULT_MARK * added.base.is_default}", *described(added.base)])
+
+
+async def list_bases(database: Database) -> None:
+    """One line for each on stdout."""
+    async with database.read() as session:
+        found = await bases_in(session)
+    _print_lines(f"{base.name} {base.digest}{_DEFAULT_MARK * base.is_default}" for base in found)
+
+
+async def set_default_base(database: Database, name: str) -> None:
+    """Raises NotFound, BadParameter."""
+    _print_lines([f"{(await set_default(database, name)).name}{_DEFAULT_MARK}"])
+
+
+async def remove_base(database: Database, name: str) -> bool:
+    """Whether there is no default any more. Raises NotFound, BadParameter."""
+    base = await forget_base(database, name)
+    _print_lines([f"{base.name} removed"])
+    return base.is_default
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        _print(line)
 
 
 def _notes(folder: LegacyFolder) -> Iterator[str]:

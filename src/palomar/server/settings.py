@@ -52,6 +52,37 @@ class Settings(BaseSettings):
     login_attempts_per_minute: Positive = Field(10, description="Password attempts per account and per address.")
     token_requests_per_minute: Positive = Field(60, description="Token creations and login starts per address.")
 
+    builds: Literal["on", "off"] = Field(
+        "on", description="Whether images are made of pushed Executors; on, that begins with the first base image."
+    )
+    builds_at_once: Positive = Field(2, description="Builds that run at the same time, on all workers together.")
+    build_timeout_s: Positive = Field(1800, description="How long a build may run.")
+    build_wait_s: Positive = Field(120, description="How long a call that wants an image waits for its build.")
+    build_memory_bytes: Positive = Field(4 * GIB, description="Memory that a build may use.")
+    build_disk_bytes: Positive = Field(20 * GIB, description="Disk that a build may use while it runs.")
+    build_index_url: SecretStr | None = Field(
+        None,
+        description="Package index of builds, as https://user:password@host/simple, or 'none'; without it, that of uv.",
+    )
+    build_index_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that builds may download packages from, beside those that the index itself names."
+    )
+    build_git_hosts: tuple[str, ...] = Field(
+        (), description="Hosts that a requirement may name as git+https://; none by default."
+    )
+    build_find_links: Path | None = Field(
+        None, description="Folder of wheels and source distributions; with it, builds use no index and no network."
+    )
+    dockerfile_builds: Literal["on", "off"] = Field(
+        "off", description="Whether packages that bring a Dockerfile are built, by buildah. Not for shared hubs."
+    )
+    dockerfile_network: Literal["none", "host"] = Field(
+        "none", description="What the commands of a Dockerfile reach: nothing, or whatever the hub itself reaches."
+    )
+    dockerfile_pull: bool = Field(
+        False, description="Whether a Dockerfile may stand on images of other registries than this hub's base images."
+    )
+
     run_worker: bool = Field(True, description="Whether `palomar serve` runs background jobs itself.")
     collect_every_s: Positive = Field(3600, description="How often unreferenced blobs are collected.")
     collect_grace_s: int = Field(24 * 3600, ge=0, description="How long an unreferenced blob is kept at least.")

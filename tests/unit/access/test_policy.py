@@ -14,7 +14,7 @@ from palomar.contract.actions import ALL_SCOPES, Action, Scope, Visibility, need
 from palomar.contract.errors import CredentialMissing, NotAllowed, NotFound
 from palomar.server.access.policy import ANONYMOUS, Credential, Resource, Subject, decide, reading, require
 
-READS = [Action.ARTIFACT_READ, Action.EXECUTOR_READ, Action.NAMESPACE_READ]
+READS = [Action.ARTIFACT_READ, Action.EXECUTOR_READ, Action.IMAGE_READ, Action.NAMESPACE_READ]
 PRIVATE_READS = [Action.ACCOUNT_READ, Action.TOKEN_READ]
 WRITES = [action for action in Action if not action.is_read]
 
@@ -100,7 +100,13 @@ def test_require_refuses_exactly_what_decide_denies(resource: Resource, subject:
 # --- scopes and credentials: ceilings on what the role grants ------------------------------------------------------
 
 SCOPE_OF = {
-    Scope.READ: {Action.ACCOUNT_READ, Action.ARTIFACT_READ, Action.EXECUTOR_READ, Action.NAMESPACE_READ},
+    Scope.READ: {
+        Action.ACCOUNT_READ,
+        Action.ARTIFACT_READ,
+        Action.EXECUTOR_READ,
+        Action.IMAGE_READ,
+        Action.NAMESPACE_READ,
+    },
     Scope.WRITE: {
         Action.ARTIFACT_PUSH,
         Action.ARTIFACT_UPDATE,
@@ -108,6 +114,8 @@ SCOPE_OF = {
         Action.EXECUTOR_PUSH,
         Action.EXECUTOR_UPDATE,
         Action.EXECUTOR_DELETE,
+        Action.IMAGE_PUSH,
+        Action.IMAGE_DELETE,
     },
     Scope.ACCOUNT: {Action.ACCOUNT_WRITE, Action.TOKEN_READ, Action.TOKEN_WRITE, Action.NAMESPACE_UPDATE},
 }

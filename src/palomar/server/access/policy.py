@@ -113,7 +113,7 @@ def _decide_reading(action: Action, resource: Resource, *, is_owner: bool) -> De
     return Decision(False, "it is private")
 
 
-_PUBLIC_READS = frozenset({Action.ARTIFACT_READ, Action.EXECUTOR_READ, Action.NAMESPACE_READ})
+_PUBLIC_READS = frozenset({Action.ARTIFACT_READ, Action.EXECUTOR_READ, Action.IMAGE_READ, Action.NAMESPACE_READ})
 
 
 def reading(action: Action) -> Action:

@@ -35,17 +35,15 @@ class Holder:
 
 
 _ACCOUNT = (Account.id, Account.name, Account.nickname, Account.status)
-_BY_TOKEN = (
-    select(
-        *_ACCOUNT,
-        PersonalAccessToken.id.label("credential_id"),
-        PersonalAccessToken.expires_at,
-        PersonalAccessToken.last_used_at,
-        PersonalAccessToken.scopes,
-    )
-    .join(Account, Account.id == PersonalAccessToken.account_id)
-    .where(PersonalAccessToken.token_hash == bindparam("token_hash"))
-)
+_TOKENS = select(
+    *_ACCOUNT,
+    PersonalAccessToken.id.label("credential_id"),
+    PersonalAccessToken.expires_at,
+    PersonalAccessToken.last_used_at,
+    PersonalAccessToken.scopes,
+).join(Account, Account.id == PersonalAccessToken.account_id)
+_BY_TOKEN = _TOKENS.where(PersonalAccessToken.token_hash == bindparam("token_hash"))
+_BY_TOKEN_ID = _TOKENS.where(PersonalAccessToken.id == bindparam("token_id"))
 _BY_SESSION = (
     select(
         *_ACCOUNT,
@@ -85,9 +83,7 @@ class Credentials:
     async def _find_by_token(self, token: str) -> Holder:
         if not is_well_formed(token):
             raise CredentialInvalid
-        row = await self._fetch(_BY_TOKEN, {"token_hash": hash_secret(token)})
-        self._usage.note(PersonalAccessToken, row.credential_id, row.last_used_at)
-        return _holder(row, scopes=_known_scopes(row.scopes), client=None)
+        return await self._by_token_row(_BY_TOKEN, {"token_hash": hash_secret(token)})
 
     async def find_holder_beside(self, token: str, beside: Beside, parameters: dict[str, Any]) -> tuple[Holder, Any]:
         """The holder of a personal access token, and the row of ``beside`` or None. Raises as `find_holder`."""
@@ -100,7 +96,24 @@ class Credentials:
 
     async def _find_by_session(self, token: str) -> Holder:
         claims = await self._keys.verify(token)
-        row = await self._fetch(_BY_SESSION, {"session_id": str(claims["sid"])})
+        return await self._by_session_row(str(claims["sid"]))
+
+    async def find_holder_by_id(self, credential_id: str, *, is_token: bool) -> Holder:
+        """Of a credential that was proved when a registry token was issued for it, if it still holds.
+
+        Raises CredentialInvalid as soon as it is revoked or over.
+        """
+        if is_token:
+            return await self._by_token_row(_BY_TOKEN_ID, {"token_id": credential_id})
+        return await self._by_session_row(credential_id)
+
+    async def _by_token_row(self, query: Executable, parameters: dict[str, str]) -> Holder:
+        row = await self._fetch(query, parameters)
+        self._usage.note(PersonalAccessToken, row.credential_id, row.last_used_at)
+        return _holder(row, scopes=_known_scopes(row.scopes), client=None)
+
+    async def _by_session_row(self, session_id: str) -> Holder:
+        row = await self._fetch(_BY_SESSION, {"session_id": session_id})
         self._usage.note(LoginSession, row.credential_id, row.last_used_at)
         return _holder(row, scopes=ALL_SCOPES, client=SessionClient(row.client))
 

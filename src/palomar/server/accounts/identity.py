@@ -9,6 +9,7 @@ from palomar.server.accounts.credentials import Credentials
 from palomar.server.accounts.keys import Keyring
 from palomar.server.accounts.login_watch import LoginWatch
 from palomar.server.accounts.rate_limits import RateLimits
+from palomar.server.accounts.registry_tokens import RegistryTokens
 from palomar.server.accounts.usage import UsageLog
 from palomar.server.db.engine import Database
 
@@ -17,6 +18,7 @@ from palomar.server.db.engine import Database
 class Identity:
     keys: Keyring
     credentials: Credentials
+    registry_tokens: RegistryTokens
     limits: RateLimits
     usage: UsageLog
     logins: LoginWatch
@@ -29,7 +31,8 @@ class Identity:
         limits = RateLimits(
             login_attempts_per_minute=login_attempts_per_minute, token_requests_per_minute=token_requests_per_minute
         )
-        return cls(keys, Credentials(database, keys, usage), limits, usage, LoginWatch(database))
+        credentials = Credentials(database, keys, usage)
+        return cls(keys, credentials, RegistryTokens(keys, credentials), limits, usage, LoginWatch(database))
 
     async def close(self) -> None:
         """Before the database closes."""

@@ -25,7 +25,17 @@ from palomar.server.accounts.models import HubKey
 from palomar.server.db.engine import Database
 
 _ALGORITHM = "ES256"
-_CLAIMS = jwt.JWTClaimsRegistry(exp={"essential": True}, sub={"essential": True}, sid={"essential": True})
+# What a token is for stands in its header's ``typ`` (RFC 8725, section 3.11), so none is ever taken for another kind.
+SESSION = "JWT"
+REGISTRY = "palomar-registry+jwt"
+_CLAIMS = {
+    SESSION: jwt.JWTClaimsRegistry(exp={"essential": True}, sub={"essential": True}, sid={"essential": True}),
+    REGISTRY: jwt.JWTClaimsRegistry(
+        exp={"essential": True},
+        sub={"essential": True, "allow_blank": True},
+        aud={"essential": True, "value": REGISTRY},
+    ),
+}
 _MAX_JWT_LENGTH = 4096
 # A kid that nobody knows is looked for in the database, but not more often than this.
 _RELOAD_EVERY_S = 10.0
@@ -63,11 +73,12 @@ class Keyring:
         keys = [key.as_dict(private=False, alg=_ALGORITHM, use="sig") for key in self._verifying.values()]
         return {"keys": keys}
 
-    def sign(self, claims: dict[str, Any]) -> str:
-        return jwt.encode({"alg": _ALGORITHM, "kid": self._signing.kid}, claims, self._signing, [_ALGORITHM])
+    def sign(self, claims: dict[str, Any], *, typ: str = SESSION) -> str:
+        header = {"typ": typ, "alg": _ALGORITHM, "kid": self._signing.kid}
+        return jwt.encode(header, claims, self._signing, [_ALGORITHM])
 
-    async def verify(self, token: str) -> dict[str, Any]:
-        """The claims of a token that this hub signed and whose time is now; raises CredentialInvalid."""
+    async def verify(self, token: str, *, typ: str = SESSION) -> dict[str, Any]:
+        """The claims of a token of this kind that this hub signed and whose time is now; raises CredentialInvalid."""
         kid = _kid_of(token)
         if kid not in self._verifying:
             await self._reload()
@@ -75,11 +86,13 @@ class Keyring:
         if key is None:
             raise CredentialInvalid
         try:
-            claims = jwt.decode(token, key, [_ALGORITHM]).claims
-            _CLAIMS.validate(claims)
+            decoded = jwt.decode(token, key, [_ALGORITHM])
+            _CLAIMS[typ].validate(decoded.claims)
         except (JoseError, ValueError):
             raise CredentialInvalid from None
-        return claims
+        if decoded.header.get("typ") != typ:
+            raise CredentialInvalid
+        return decoded.claims
 
     async def _reload(self) -> None:
         if time.monotonic() - self._loaded_at >= _RELOAD_EVERY_S:

@@ -7,23 +7,25 @@ that was interrupted) go when they are old enough. Whoever stages blobs holds a 
 than the oldest lease is left alone.
 
 Every batch stands for itself: a collection that is interrupted has done what it has done, and the next one goes on.
+
+What will go is counted first, in a reading transaction, which no writer waits for on either database. The count is a
+forecast and nothing more: every batch decides anew.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from palomar.contract.errors import PalomarError
+from palomar.server.blobs.forecast import Expected, Forecast, Progress, Tell, amount, duration
 from palomar.server.blobs.leases import collectable_before
 from palomar.server.blobs.models import BlobRow
 from palomar.server.blobs.port import BlobInfo, BlobStore
@@ -35,7 +37,6 @@ from palomar.server.db.schema import metadata
 log = structlog.get_logger("palomar.blobs")
 
 BATCH = 500
-_PARALLEL_DELETES = 8
 _COLLECTED = Counter("palomar_collected_blobs_total", "Blobs that collection removed.", ["what"])
 _COLLECTED_BYTES = Counter("palomar_collected_bytes_total", "Bytes that collection removed.", ["what"])
 
@@ -44,7 +45,8 @@ _COLLECTED_BYTES = Counter("palomar_collected_bytes_total", "Bytes that collecti
 class Collected:
     """What went: blobs that nothing referenced, bytes that had no row.
 
-    ``failed`` counts deletions that the store refused; those bytes are orphans, left to the next time.
+    ``failed`` counts deletions that the store refused; those bytes are orphans, left to the next time. What was
+    expected stands beside it: pushes go on meanwhile, and another collection may share the work.
     """
 
     blobs: int = 0
@@ -52,9 +54,17 @@ class Collected:
     orphans: int = 0
     orphan_bytes: int = 0
     failed: int = 0
+    expected_blobs: int = 0
+    expected_bytes: int = 0
+    seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def __str__(self) -> str:
+        rows, rest = amount(self.blobs, self.blob_bytes), amount(self.orphans, self.orphan_bytes)
+        left = f"; {self.failed:,} deletions were refused by the store" * bool(self.failed)
+        return f"{rows} that nothing referenced and {rest} without a row are gone, in {duration(self.seconds)}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +83,46 @@ class Collector:
         self._batch = batch
         self._unreferenced = unreferenced(metadata())
 
-    async def run(self) -> Collected:
-        """One collection. Two at once do no harm; each counts what it removed itself."""
-        collected = Collected()
-        await self._collect_rows(collected)
+    async def run(self, tell: Tell | None = None) -> Collected:
+        """One collection. Two at once do no harm; each counts what it removed itself.
+
+        ``tell`` is called before it begins and every few seconds; without it the log is told.
+        """
+        expected = await self._expected_rows()
+        collected = Collected(expected_blobs=expected.blobs, expected_bytes=expected.blob_bytes)
+        forecast = Forecast(expected, tell or _log_progress)
+        if expected.blobs:
+            # Else the same search again would find what has become old since, which can wait for the next time.
+            await self._collect_rows(collected, forecast)
         await self._collect_orphans(collected)
+        collected.seconds = round(forecast.passed_s, 1)
         log.info("collected", **collected.as_json())
         return collected
 
+    async def expect(self) -> Expected:
+        """What a collection would remove now. It looks at everything in the store, and removes nothing."""
+        rows = await self._expected_rows()
+        orphans, orphan_bytes = 0, 0
+        async for page in self._old_bytes():
+            doomed = await self._without_row(page)
+            orphans += len(doomed)
+            orphan_bytes += sum(blob.size_bytes for blob in doomed)
+        return replace(rows, orphans=orphans, orphan_bytes=orphan_bytes)
+
     # --- rows ----------------------------------------------------------------------------------------------------
 
-    async def _collect_rows(self, collected: Collected) -> None:
+    async def _expected_rows(self) -> Expected:
+        async with self._database.read() as session:
+            before = await collectable_before(session, grace=self._grace)
+            total = select(func.count(), func.coalesce(func.sum(BlobRow.stored_bytes), 0)).select_from(BlobRow)
+            blobs, blob_bytes = (await session.execute(total.where(*self._collectable(before)))).one()
+            # PostgreSQL's sum of BIGINT is a NUMERIC.
+            return Expected(blobs, int(blob_bytes))
+
+    def _collectable(self, before: datetime) -> tuple[ColumnElement[bool], ...]:
+        return BlobRow.touched_at < before, self._unreferenced
+
+    async def _collect_rows(self, collected: Collected, forecast: Forecast) -> None:
         after_id = 0
         while ids := await self._candidates(after_id):
             after_id = ids[-1]
@@ -91,13 +130,13 @@ class Collector:
             collected.blobs += len(doomed)
             collected.blob_bytes += _count("blob", doomed)
             collected.failed += len(doomed) - len(await self._delete_bytes(doomed))
-            log.info("collecting", **collected.as_json())
+            forecast.note(collected.blobs, collected.blob_bytes)
 
     async def _candidates(self, after_id: int) -> Sequence[int]:
         """The next batch, without a lock: on a large hub the search takes longer than writers should wait."""
         async with self._database.read() as session:
             before = await collectable_before(session, grace=self._grace)
-            query = select(BlobRow.id).where(BlobRow.id > after_id, BlobRow.touched_at < before, self._unreferenced)
+            query = select(BlobRow.id).where(BlobRow.id > after_id, *self._collectable(before))
             return (await session.scalars(query.order_by(BlobRow.id).limit(self._batch))).all()
 
     async def _delete_rows(self, ids: Sequence[int]) -> list[_Doomed]:
@@ -119,7 +158,7 @@ class Collector:
             locked = (await session.scalars(free)).all()
             gone = (
                 delete(BlobRow)
-                .where(BlobRow.id.in_(locked), BlobRow.touched_at < before, self._unreferenced)
+                .where(BlobRow.id.in_(locked), *self._collectable(before))
                 .returning(BlobRow.key, BlobRow.stored_bytes)
             )
             return [_Doomed(key, size_bytes) for key, size_bytes in await session.execute(gone)]
@@ -160,18 +199,14 @@ class Collector:
 
     async def _delete_bytes(self, doomed: Sequence[_Doomed]) -> list[_Doomed]:
         """Those that are gone."""
-        limit = asyncio.Semaphore(_PARALLEL_DELETES)
-        gone = await asyncio.gather(*(self._delete_key(blob.key, limit) for blob in doomed))
-        return [blob for blob, is_gone in zip(doomed, gone, strict=True) if is_gone]
+        refused = await self._store.delete_many([blob.key for blob in doomed])
+        for key, error in refused.items():
+            log.warning("collected bytes not deleted", key=key, exc_info=error)
+        return [blob for blob in doomed if blob.key not in refused]
 
-    async def _delete_key(self, key: str, limit: asyncio.Semaphore) -> bool:
-        async with limit:
-            try:
-                await self._store.delete(key)
-            except (PalomarError, OSError):
-                log.warning("collected bytes not deleted", key=key, exc_info=True)
-                return False
-        return True
+
+def _log_progress(progress: Progress) -> None:
+    log.info("collecting", **progress.as_json())
 
 
 def _count(what: str, doomed: Sequence[_Doomed]) -> int:

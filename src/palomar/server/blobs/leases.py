@@ -83,8 +83,9 @@ def _renewal(lease_id: str) -> Update:
 
 async def check_lease(session: AsyncSession, lease: Lease) -> None:
     """Raises Busy when the lease ran out, as when the process was suspended; holds it until the transaction ends."""
-    alive = select(BlobLease.id).where(BlobLease.id == lease.id, BlobLease.expires_at > utc_now()).with_for_update()
-    if await session.scalar(alive) is None:
+    alive = select(BlobLease.id).where(BlobLease.id == lease.id, BlobLease.expires_at > utc_now())
+    # Shared: commits under one lease do not wait for each other.
+    if await session.scalar(alive.with_for_update(read=True)) is None:
         raise Busy("The hub was suspended during this push")
 
 

@@ -12,10 +12,15 @@ from palomar.server.db.columns import Created, NumericId
 
 
 class BlobKind(StrEnum):
-    """What ``digest`` is the SHA-256 of: a chunk's raw documents, or the stored bytes themselves."""
+    """What ``digest`` is the SHA-256 of: a chunk's raw documents, or the stored bytes themselves.
+
+    A part is a piece of an unfinished upload: its digest is drawn at random, so that no two parts are ever one row and
+    nobody can come to count on it; ``stored_digest`` is its SHA-256 as everywhere.
+    """
 
     CHUNK = "chunk"
     OPAQUE = "opaque"
+    PART = "part"
 
 
 class BlobRow(Base):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # S3 takes 10,000 parts of at least 5 MiB: blobs of up to 80 GiB, in 40 MiB of memory for one writer.
 PART_BYTES: Final = 8 << 20
 PARALLEL_PARTS: Final = 4
+_PARALLEL_DELETES: Final = 8
 # Shorter than any key, so nothing can lie below it.
 _NOWHERE: Final = "ping"
 
@@ -64,6 +65,29 @@ class ObstoreBlobStore:
         # S3 does not mind a missing object, others do.
         with suppress(BlobMissing), _reading(key):
             await obstore.delete_async(self._store, layout.object_path(key))
+
+    async def delete_many(self, keys: Sequence[str]) -> dict[str, Exception]:
+        paths = [layout.object_path(key) for key in keys]
+        with suppress(PalomarError, FileNotFoundError), _translated():
+            # One request for a thousand of S3, several at a time of others.
+            await obstore.delete_async(self._store, paths)
+            return {}
+        return await self._delete_singly(keys)
+
+    async def _delete_singly(self, keys: Sequence[str]) -> dict[str, Exception]:
+        """The answer to many does not say which was refused, and some stores mind one that is missing."""
+        limit = asyncio.Semaphore(_PARALLEL_DELETES)
+
+        async def refusal(key: str) -> PalomarError | None:
+            async with limit:
+                try:
+                    await self.delete(key)
+                except PalomarError as error:
+                    return error
+            return None
+
+        refused = zip(keys, await asyncio.gather(*map(refusal, keys)), strict=True)
+        return {key: error for key, error in refused if error is not None}
 
     # --- read ----------------------------------------------------------------------------------------------------
 

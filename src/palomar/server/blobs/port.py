@@ -109,6 +109,12 @@ class BlobStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove the blob; no error if there is none. A crash right afterwards may bring it back."""
 
+    async def delete_many(self, keys: Sequence[str]) -> dict[str, Exception]:
+        """Remove all of them, as ``delete`` does, in as few calls as the store allows; for hundreds at a time.
+
+        Returns those that were refused, which may still be there, with the reason; the others are gone.
+        """
+
     def list(self, *, older_than: datetime | None = None) -> AsyncGenerator[BlobInfo, None]:
         """Every committed blob, in no order; with ``older_than`` (aware) only those last modified before.
 

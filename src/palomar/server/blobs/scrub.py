@@ -99,7 +99,7 @@ class Scrubber:
         except DataCorrupt:
             await self._report(row, "stored checksum")
             return False
-        if found != row.digest:
+        if found != (row.stored_digest if row.kind == BlobKind.PART else row.digest):
             await self._report(row, "digest of the content")
             return False
         return True
@@ -195,7 +195,7 @@ class _LargeChunk:
 
 
 def _content_check(row: BlobRow) -> _ContentCheck:
-    if row.kind == BlobKind.OPAQUE:
+    if row.kind != BlobKind.CHUNK:
         return _Opaque()
     if row.raw_bytes - LENGTH_BYTES > MAX_DOCUMENT_BYTES:
         return _LargeChunk()

@@ -23,6 +23,7 @@ from palomar.server.namespaces.models import NamespaceRow
 class PackageDownload(NamedTuple):
     """``tags`` are the release's, in the order of their names."""
 
+    executor_id: str
     short_id: str
     name: str
     namespace: str
@@ -38,6 +39,7 @@ _Borne = aliased(ReleaseTag)
 # A row for each tag of the wanted release: hardly ever more than a few.
 _BY_PATH = (
     select(
+        Executor.id.label("executor_id"),
         Executor.short_id,
         Executor.name,
         Executor.visibility,
@@ -122,6 +124,7 @@ def _resource(row: Row[*tuple[Any, ...]], asked_name: str) -> Resource:
 def _package(rows: Sequence[Row[*tuple[Any, ...]]], visibility: Visibility) -> PackageDownload:
     first = rows[0]
     return PackageDownload(
+        executor_id=first.executor_id,
         short_id=first.short_id,
         name=first.name,
         namespace=first.namespace,
@@ -143,6 +146,7 @@ async def find_package_by_steps(
         release = await tagged_release(session, found.executor, wanted, asked_name=reference, with_facts=False)
         tags = (await tags_of(session, [release.id])).get(release.id, [])
     return PackageDownload(
+        executor_id=found.executor.id,
         short_id=found.executor.short_id,
         name=found.executor.name,
         namespace=found.namespace.name,

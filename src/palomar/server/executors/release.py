@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from sqlalchemy import Select, func, select
@@ -66,8 +68,10 @@ async def add_release(
     kind: EventKind = EventKind.EXECUTOR_PUSHED,
 ) -> Committed:
     """The next release of an Executor that is locked and that the caller may write to."""
+    # The blob's row before the namespace's, which the quota locks: pushes of artifacts and images take them so too.
+    adopted = await _adopt(session, staging)
     changes = await check_release(session, found, draft)
-    adopted, release = await _write_release(session, staging, found.executor, draft, name, pushed_by)
+    release = await _write_release(session, found.executor, draft, adopted[name].id, pushed_by)
     await move_tags(session, release, draft.push.tags, shown_name=found.shown_name)
     _update_executor(found, draft, release)
     record(
@@ -84,17 +88,27 @@ async def add_release(
     return _receipt(found, release, draft, changes), adopted
 
 
+async def _adopt(session: AsyncSession, staging: Staging) -> dict[BlobName, AdoptedBlob]:
+    with _removal_refused():
+        return await staging.adopt(session)
+
+
 async def _write_release(
-    session: AsyncSession, staging: Staging, executor: Executor, draft: Draft, name: BlobName, pushed_by: str | None
-) -> tuple[dict[BlobName, AdoptedBlob], Release]:
-    try:
-        adopted = await staging.adopt(session)
-        release = _new_release(executor, draft, adopted[name].id, pushed_by)
-        session.add(release)
+    session: AsyncSession, executor: Executor, draft: Draft, package_id: int, pushed_by: str | None
+) -> Release:
+    release = _new_release(executor, draft, package_id, pushed_by)
+    session.add(release)
+    with _removal_refused():
         await session.flush()
+    return release
+
+
+@contextmanager
+def _removal_refused() -> Iterator[None]:
+    try:
+        yield
     except IntegrityError:
         raise Busy("What this push counts on was removed meanwhile") from None
-    return adopted, release
 
 
 def _new_release(executor: Executor, draft: Draft, package_id: int, pushed_by: str | None) -> Release:

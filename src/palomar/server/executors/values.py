@@ -31,6 +31,7 @@ class ExecutorPush:
     build_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     platform: str = ""
     must_exist: bool = False
+    no_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)

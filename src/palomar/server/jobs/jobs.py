@@ -94,12 +94,15 @@ class Jobs:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rounds: asyncio.Task[None] | None = None
 
-    def register(self, name: str, handler: Handler, *, at_once: int = 1) -> None:
-        """``handler`` gets what ``enqueue`` was given. At most ``at_once`` of this name run in the whole cluster."""
+    def register(self, name: str, handler: Handler, *, at_once: int = 1, poll_s: float | None = None) -> None:
+        """``handler`` gets what ``enqueue`` was given. At most ``at_once`` of this name run in the whole cluster.
+
+        Workers look for jobs of this name every ``poll_s``: less than usual where somebody waits for them.
+        """
         if name in self._handlers:
             raise ValueError(f"the job {name!r} is registered already")
         self._handlers[name] = handler
-        self._queues[name] = QueueLimits(at_once, self._poll_s)
+        self._queues[name] = QueueLimits(at_once, min(self._poll_s, poll_s or self._poll_s))
 
     def schedule(self, name: str, *, every_s: int) -> None:
         """One run in every slot of ``every_s`` seconds, whatever the number of replicas; the first one at the start.
@@ -150,6 +153,12 @@ class Jobs:
         job_id = uuid4().hex
         client = await self._connected()
         return await asyncio.to_thread(engine.enqueue, client, name, job_id, arguments, only_one=False)
+
+    async def enqueue_once(self, name: str, job_id: str, /, **arguments: Any) -> None:
+        """As ``enqueue``, under an id of the caller's: whoever asks again for the same job starts no second one."""
+        self._check_name(name)
+        client = await self._connected()
+        await asyncio.to_thread(engine.enqueue, client, name, job_id, arguments, only_one=False)
 
     async def find(self, job_id: str) -> Job | None:
         """The job as it stands."""

@@ -32,7 +32,9 @@ async def check_quota(session: AsyncSession, namespace: NamespaceRow, new_bytes:
     quota = namespace.quota_bytes
     if quota is None:
         return
-    # Pushes to other names of the namespace stand in line, or each would find the same room.
-    await session.execute(select(NamespaceRow.id).where(NamespaceRow.id == namespace.id).with_for_update())
+    # Pushes to other names of the namespace stand in line, or each would find the same room. Not by FOR UPDATE: the
+    # rows that two first pushes have made share this one by their foreign keys, and each would wait for the other.
+    this = select(NamespaceRow.id).where(NamespaceRow.id == namespace.id)
+    await session.execute(this.with_for_update(key_share=True))
     if await used_bytes(session, namespace) + new_bytes > quota:
         raise QuotaExceeded(namespace.name, quota)

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from palomar.contract.errors import PalomarError
 from palomar.server.events.record import request_id
 from palomar.server.settings import Settings
-from palomar.server.web import console, download, errors, health, hubble, v1
+from palomar.server.web import console, download, errors, health, hubble, oci, v1
 from palomar.server.web.context import RequestContext
 from palomar.server.wiring import Hub, open_hub
 
@@ -42,8 +42,10 @@ def create_app(settings: Settings, *, hub: Hub | None = None) -> RequestContext:
 
 def routes() -> list[BaseRoute]:
     """Every route of the hub; the access matrix reads this list."""
-    return [*hubble.routes(), *download.routes(), *v1.routes(), *health.routes(), *console.routes()]
+    return [*hubble.routes(), *oci.routes(), *download.routes(), *v1.routes(), *health.routes(), *console.routes()]
 
 
 async def _refuse(request: Request, error: Any) -> Response:
-    return errors.render(error, request.scope, request_id.get() or "")
+    response = errors.render(error, request.scope, request_id.get() or "")
+    response.headers.update(getattr(error, "headers", None) or {})  # Allow, of a 405
+    return response

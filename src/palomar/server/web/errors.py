@@ -24,8 +24,13 @@ HTTP_STATUS: dict[type[e.PalomarError], int] = {
     e.Conflict: 409,
     e.LegacyFrozen: 403,
     e.Unsupported: 501,
+    e.ImageMissing: 503,
+    e.ImageBuildFailed: 409,
+    e.ImageNotBuilt: 501,
     e.LimitExceeded: 413,
     e.RateLimited: 429,
+    e.TooManyBuilds: 429,
+    e.TooManyVariants: 409,
     e.Unavailable: 503,
     e.StorageFull: 507,
     e.DataCorrupt: 500,
@@ -85,9 +90,9 @@ def render(error: Exception, scope: Scope, request_id: str) -> Response:
 
 
 def _renderer(scope: Scope) -> Renderer:
-    claimed = next((r for prefix, r in _renderers if scope["path"].startswith(prefix)), None)
-    if claimed is not None:
-        return claimed
+    claims = [pair for pair in _renderers if scope["path"].startswith(pair[0])]
+    if claims:
+        return max(claims, key=lambda pair: len(pair[0]))[1]
     accepted = Headers(scope=scope).get("accept", "")
     return next((r for media_type, r in _by_media_type.items() if media_type in accepted), render_problem)
 

@@ -9,11 +9,14 @@ from typing import Any
 
 from palomar.contract.errors import BadPackage, BadParameter, NoExecutorFound, PalomarError
 from palomar.contract.names import Tag
+from palomar.server.builds.models import Build
+from palomar.server.db.columns import can_be_stored
 from palomar.server.executors.download import PackageDownload
 from palomar.server.executors.models import PushTask, TaskState
 from palomar.server.executors.resource import FoundExecutor
 from palomar.server.executors.tags import LATEST, WantedTags
 from palomar.server.executors.values import ExecutorPush
+from palomar.server.web.hubble.build_shapes import end_words, is_pushers_fault
 from palomar.server.web.hubble.shapes import to_bool, to_iso, to_text
 
 _ENV_NAME = re.compile(r"[A-Z0-9_]{1,128}", re.ASCII)
@@ -40,6 +43,7 @@ def to_push(fields: dict[str, str], *, must_exist: bool) -> ExecutorPush:
         build_env=_to_build_env(fields.get("buildEnv")),
         platform=_to_platform(fields.get("platform")),
         must_exist=must_exist,
+        no_cache=to_bool("buildWithNoCache", fields.get("buildWithNoCache")) is True,
     )
 
 
@@ -59,6 +63,8 @@ def _to_build_env(value: str | None) -> dict[str, str]:
         raise BadParameter("buildEnv", "it is not JSON") from None
     if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
         raise BadParameter("buildEnv", "it must be a JSON object of strings")
+    if not all(map(can_be_stored, given.values())):
+        raise BadParameter("buildEnv", "its values must be Unicode text without NUL characters")
     if not all(_ENV_NAME.fullmatch(name) for name in given):
         raise BadParameter("buildEnv", "its names must be capital letters, digits and '_'")
     return given
@@ -95,7 +101,7 @@ def pushed_object(found: FoundExecutor, release_id: str, tags: Sequence[str]) ->
     }
 
 
-def package_object(package: PackageDownload, *, download: str) -> dict[str, Any]:
+def package_object(package: PackageDownload, *, download: str, containers: Sequence[str] = ()) -> dict[str, Any]:
     commit: dict[str, Any] = {"id": package.release_id}
     # The first one names the client's folder; an empty list crashes it.
     names = sorted(package.tags, key=lambda name: (name != LATEST, name))
@@ -110,7 +116,7 @@ def package_object(package: PackageDownload, *, download: str) -> dict[str, Any]
         "owner": {"name": package.namespace},
         "visibility": package.visibility.value,
         "commit": commit,
-        "package": {"download": download, "md5": package.md5, "containers": []},
+        "package": {"download": download, "md5": package.md5, "containers": list(containers)},
     }
 
 
@@ -133,13 +139,25 @@ def error_line(error: PalomarError, hubble_status: int) -> dict[str, Any]:
     return {"type": "error", "subject": "executor", "message": text, "payload": payload}
 
 
-def task_object(task: PushTask) -> dict[str, Any]:
+def task_object(task: PushTask, build: Build | None = None) -> dict[str, Any]:
+    """A push is done when its image is, or will not be."""
+    updated_at = task.ended_at or task.created_at
+    if build is not None:
+        updated_at = build.ended_at or build.started_at or updated_at
     return {
         "_id": task.id,
-        "status": task.state,
+        "status": task_status(task, build),
         "createdAt": to_iso(task.created_at),
-        "updatedAt": to_iso(task.ended_at or task.created_at),
+        "updatedAt": to_iso(updated_at),
     }
+
+
+def task_status(task: PushTask, build: Build | None) -> str:
+    if build is not None and not build.is_over:
+        return TaskState.PENDING
+    if build is not None and is_pushers_fault(build):
+        return TaskState.FAILED
+    return task.state
 
 
 def progress_line(number: int, line: dict[str, Any]) -> dict[str, Any]:
@@ -147,10 +165,11 @@ def progress_line(number: int, line: dict[str, Any]) -> dict[str, Any]:
     return {"type": "progress", "data": {"sn": number, "dt": line.get("ms", 0), "data": inner}}
 
 
-def report_line(task: PushTask, result: dict[str, Any] | None) -> dict[str, Any]:
+def report_line(task: PushTask, result: dict[str, Any] | None, build: Build | None = None) -> dict[str, Any]:
     """`error` must not be null where the task failed, and a success without a result would be taken for waiting."""
-    if task.state == TaskState.FAILED:
-        return {"type": "report", "status": "failed", "error": {"message": task.error}, "message": task.error}
+    if task_status(task, build) == TaskState.FAILED:
+        text = task.error if build is None else f"The image could not be built: {end_words(build)}"
+        return {"type": "report", "status": "failed", "error": {"message": text}, "message": text}
     if result is None:
         return {"type": "report", "status": "pending"}
     return {"type": "report", "status": "succeeded", "result": result, "task": {"_id": task.id}}

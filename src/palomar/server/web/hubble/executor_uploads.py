@@ -10,9 +10,11 @@ from typing import Any
 import structlog
 
 from palomar.contract.actions import Action
-from palomar.contract.errors import BadParameter, BadRequestBody, NotAllowed, PalomarError
+from palomar.contract.errors import BadParameter, BadRequestBody, LimitExceeded, NotAllowed, PalomarError
 from palomar.server.access.policy import Subject
 from palomar.server.access.pushing import require_push
+from palomar.server.builds.values import BuildRequest
+from palomar.server.builds.variants import AskedVersions
 from palomar.server.executors.find import by_row_id, find_readable
 from palomar.server.executors.push import PackageSpool
 from palomar.server.executors.target import push_path
@@ -21,7 +23,10 @@ from palomar.server.executors.values import ExecutorPush, ExecutorReceipt
 from palomar.server.namespaces.service import find_namespace
 from palomar.server.web.errors import lookup
 from palomar.server.web.hubble import executor_shapes as shapes
+from palomar.server.web.hubble.build_shapes import to_versions
+from palomar.server.web.hubble.build_waiting import BuildWait
 from palomar.server.web.hubble.rpc import STATUS, RpcCall
+from palomar.server.web.hubble.shapes import to_bool
 from palomar.server.web.multipart import FieldPart, FileBytes, FileOpened, read_multipart
 from palomar.server.wiring import Hub
 
@@ -37,13 +42,16 @@ class PushRun:
     push: ExecutorPush
     spool: PackageSpool
     stack: AsyncExitStack
+    versions: AskedVersions = field(default_factory=AskedVersions)
+    is_verbose: bool = False
     log: TaskLog = field(default_factory=TaskLog)
     error: PalomarError | None = None
 
-    async def lines(self) -> AsyncIterator[dict[str, Any]]:
+    async def lines(self, *, until_built: bool = True) -> AsyncIterator[dict[str, Any]]:
+        """``until_built``: the image too, if the hub makes one. It is made whether anybody waits for it or not."""
         async with self.stack:
             try:
-                async for line in self._steps():
+                async for line in self._steps(until_built=until_built):
                     yield line
             except PalomarError as error:
                 self.error = error
@@ -54,7 +62,7 @@ class PushRun:
                 self.error = PalomarError()
                 yield shapes.error_line(self.error, lookup(STATUS, self.error))
 
-    async def _steps(self) -> AsyncIterator[dict[str, Any]]:
+    async def _steps(self, *, until_built: bool) -> AsyncIterator[dict[str, Any]]:
         yield self.log.add("init", "createExecutor", "checking the package")
         yield self.log.add("start", "extractZip", "reading it without running it")
         package = await self.hub.executor_pusher.read(self.spool, self.push)
@@ -71,7 +79,30 @@ class PushRun:
         stored = f"release {receipt.release}, sha256 {receipt.digest}"
         yield self.log.add("console", "createExecutor", stored)
         yield self.log.add("done", "createExecutor", stored)
-        yield await self._complete(receipt)
+        await self.stack.aclose()
+        wait = await self._request_build(receipt)
+        complete = await self._complete(receipt)
+        if wait.text:
+            yield self._warning(wait.text)
+        if until_built:
+            async for line in wait.lines(receipt):
+                yield line
+        if not wait.has_failed:
+            yield complete
+
+    async def _request_build(self, receipt: ExecutorReceipt) -> BuildWait:
+        wanted = BuildRequest(
+            versions=self.versions,
+            build_env=self.push.build_env,
+            no_cache=self.push.no_cache,
+            requested_by=self.subject.account_id,
+        )
+        builds = self.hub.builds
+        try:
+            build = await builds.after_push(receipt.executor_id, receipt.release_id, wanted)
+        except LimitExceeded as error:
+            return BuildWait(builds, None, self.is_verbose, f"The image is not built yet. {error.detail}")
+        return BuildWait(builds, build, self.is_verbose)
 
     def _warning(self, text: str) -> dict[str, Any]:
         return {**self.log.add("warning", "createExecutor", text), "message": text}
@@ -127,7 +158,9 @@ async def receive_push(call: RpcCall, subject: Subject, *, must_exist: bool = Fa
                     pass
         if push is None:
             raise BadRequestBody("it has no file part; send the zipped package as 'file'")
-        return PushRun(call.hub, subject, push, spool, stack.pop_all())
+        is_verbose = to_bool("verbose", fields.get("verbose")) is True
+        versions = to_versions(call.request.headers)
+        return PushRun(call.hub, subject, push, spool, stack.pop_all(), versions, is_verbose)
 
 
 async def _check(call: RpcCall, subject: Subject, fields: dict[str, str], *, must_exist: bool) -> ExecutorPush:

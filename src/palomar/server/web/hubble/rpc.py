@@ -40,6 +40,10 @@ STATUS: dict[type[e.PalomarError], int] = {
     e.NameRetired: 42202,
     e.LegacyFrozen: 40301,
     e.Unsupported: 50005,
+    e.ImageMissing: 50002,
+    # With another `cmd` than docker (here: none) the client shows the words that come with it.
+    e.ImageBuildFailed: 50003,
+    e.ImageNotBuilt: 50005,
     e.BadPackage: 42203,
     e.LimitExceeded: 41301,
     e.QuotaExceeded: 41302,

@@ -15,7 +15,7 @@ from palomar.contract.errors import BadParameter, BadRequestBody, PalomarError, 
 from palomar.contract.v1 import Problem
 from palomar.server.events.record import request_id
 from palomar.server.web import errors
-from palomar.server.web.v1 import accounts, arrays, executors, pushes, releases, versions
+from palomar.server.web.v1 import accounts, arrays, builds, executors, pushes, releases, versions
 
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -56,6 +56,7 @@ def create_api() -> NativeApi:
         pushes.router,
         executors.router,
         releases.router,
+        builds.router,
     ):
         api.include_router(router, responses=_PROBLEM)
     return api

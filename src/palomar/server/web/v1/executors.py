@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from palomar.contract import v1, v1_executors
 from palomar.contract.actions import Action, Visibility
 from palomar.contract.names import Tag
+from palomar.server.builds.tags import sync_image_tags
 from palomar.server.executors.listing import After, ExecutorQuery, list_visible
 from palomar.server.executors.manage import (
     ExecutorChanges,
@@ -120,6 +121,7 @@ async def move_tag(
             tag=Tag.parse(tag),
             is_protected=order.is_protected,
         )
+        await sync_image_tags(session, found.executor.id)
         return await _detail(session, found)
 
 
@@ -128,7 +130,8 @@ async def remove_tag(call: Account, namespace: str, name: str, tag: str) -> None
     """Takes a tag away; its release stays. A protected one stays too."""
     async with call.hub.database.write() as session:
         reference = await changeable(session, call.subject, Action.EXECUTOR_UPDATE, namespace, name)
-        await delete_tag(session, call.subject, reference, Tag.parse(tag))
+        found = await delete_tag(session, call.subject, reference, Tag.parse(tag))
+        await sync_image_tags(session, found.executor.id)
 
 
 async def _detail(session: AsyncSession, found: FoundExecutor) -> v1_executors.ExecutorDetail:

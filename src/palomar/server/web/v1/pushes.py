@@ -18,9 +18,9 @@ from palomar.server.artifacts.native_commit import commit_push as commit
 from palomar.server.artifacts.native_push import abort_push, missing_chunks, open_push
 from palomar.server.artifacts.native_recipe import KnownPart, SentPart, cook_chunk
 from palomar.server.artifacts.values import PushRequest
+from palomar.server.web.sending import MEDIA_TYPE
 from palomar.server.web.v1 import shapes
 from palomar.server.web.v1.calls import Account, Call, NativeRoute, body_pieces
-from palomar.server.web.v1.stored import MEDIA_TYPE
 from palomar.server.web.v1.versions import PathDigest
 
 router = APIRouter(route_class=NativeRoute, tags=["pushes"])

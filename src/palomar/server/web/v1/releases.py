@@ -32,7 +32,7 @@ router = APIRouter(route_class=NativeRoute, tags=["releases"])
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 Asked = Annotated[int, Query(ge=1, lt=2**31)]
 
-_RELEASE = EXECUTOR + "/releases/{number}"
+RELEASE = EXECUTOR + "/releases/{number}"
 
 
 @router.get(EXECUTOR + "/releases")
@@ -49,7 +49,7 @@ async def get_releases(
     return v1_executors.ReleasePage(releases=rows, next_cursor=more)
 
 
-@router.get(_RELEASE)
+@router.get(RELEASE)
 async def get_release(
     call: Anyone, namespace: str, name: str, number: Number, *, readme: bool = False
 ) -> v1_executors.ReleaseDetail:
@@ -62,7 +62,7 @@ async def get_release(
 
 
 @router.get(
-    _RELEASE + "/package",
+    RELEASE + "/package",
     response_model=v1_executors.PackageUrl,
     responses={307: {"description": "To the URL that opens the package"}},
 )

@@ -16,12 +16,13 @@ from palomar.server.artifacts.reader import StoredChunk
 from palomar.server.artifacts.slices import measure, preview_documents, raw_documents, stored_chunk
 from palomar.server.web.address import base_url
 from palomar.server.web.download import download_url
+from palomar.server.web.sending import MEDIA_TYPE
 from palomar.server.web.v1 import shapes
 from palomar.server.web.v1.arrays import Cursor, Limit
 from palomar.server.web.v1.calls import Anyone, Call, NativeRoute, from_cursor, to_cursor
 from palomar.server.web.v1.chunk_route import CHUNK, chunk_response
 from palomar.server.web.v1.finding import find_array, find_version, parse_path
-from palomar.server.web.v1.stored import IMMUTABLE, MEDIA_TYPE, stored_response
+from palomar.server.web.v1.stored import IMMUTABLE, stored_response
 
 router = APIRouter(route_class=NativeRoute, tags=["versions"])
 

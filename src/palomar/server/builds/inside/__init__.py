@@ -1,0 +1,1 @@
+"""Programs that run on the other side: started by path, never imported by the hub."""

@@ -45,7 +45,7 @@ from palomar.server.registry.writer import ImageWriter
 from palomar.server.settings import Settings
 
 _LOOK_AFTER_BUILDS_S = 60
-_BUILD_POLL_S = 0.1
+_BUILD_POLL_S = 0.5
 # Long enough to see what went wrong; every slot of a schedule leaves one.
 _JOBS_KEPT = timedelta(days=30)
 

@@ -1,7 +1,8 @@
 """A body on its way into the blob store: hashed while it is written, and written while more of it arrives.
 
 The network hands over small pieces. They are collected to blocks, and a block is hashed in one thread while another
-writes it and the next block comes in, so a large blob costs one write, one hash, and the longer of the two.
+writes it and the next ones come in, so a large blob costs one write, one hash, and the longer of the two. A few blocks
+may wait in between: a disk stops now and then, and the network need not stop with it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 from palomar.contract.errors import BlobUploadInvalid, QuotaExceeded, TooLarge
 from palomar.server.blobs.layout import new_key
 from palomar.server.blobs.port import BLOCK_BYTES, BlobStore, BlobWriter
+
+_BLOCKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,16 @@ async def _fill(sink: _Sink, body: AsyncIterator[bytes], room: Room) -> BaseExce
 
 
 class _Sink:
+    """Two lines of blocks, one to the digest and one to the writer; each block is let go of when both have had it."""
+
     def __init__(self, writer: BlobWriter) -> None:
         self._writer = writer
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
-        self._busy: asyncio.Task[None] | None = None
+        self._room = asyncio.Semaphore(_BLOCKS_AT_ONCE)
+        self._hashing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
         self.size_bytes = 0
 
     async def write(self, piece: bytes) -> None:
@@ -103,33 +109,60 @@ class _Sink:
     async def finish(self) -> str:
         """The digest, once everything is with the writer."""
         await self._start()
-        if self._busy is not None:
-            await self._busy
+        for line in (self._writing, self._hashing):
+            if line is not None:
+                await line
         return self._digest.hexdigest()
 
     async def settle(self) -> None:
         """Nothing of it runs any more; also after a failure, so that the writer can be closed."""
-        if self._busy is not None and not self._busy.done():
-            self._busy.cancel()
-            with suppress(BaseException):
-                await self._busy
+        lines = [line for line in (self._writing, self._hashing) if line is not None]
+        for line in lines:
+            line.cancel()
+        await asyncio.gather(*lines, return_exceptions=True)
 
     async def _start(self) -> None:
-        """One block is under way at a time, so they stay in order and memory stays bounded."""
-        if self._busy is not None:
-            await self._busy
+        """Raises what went wrong with a block before: it would go wrong with all that follow."""
+        await self._room.acquire()
+        if self._writing is not None and self._writing.done():
+            await self._writing
         pieces, self._pieces, self._waiting_bytes = self._pieces, [], 0
-        self._busy = asyncio.create_task(self._take(pieces))
+        block = _Block(pieces, self._room)
+        self._hashing = asyncio.create_task(self._hash(self._hashing, block))
+        self._writing = asyncio.create_task(self._write(self._writing, block))
 
-    async def _take(self, pieces: list[bytes]) -> None:
-        hashing = asyncio.create_task(asyncio.to_thread(self._hash, pieces))
+    async def _hash(self, before: asyncio.Task[None] | None, block: _Block) -> None:
+        if before is not None:
+            await before
+        # A thread cannot be stopped, and nobody else may touch the digest meanwhile.
+        hashing = asyncio.ensure_future(asyncio.to_thread(self._update, block.pieces))
         try:
-            for piece in pieces:
+            await asyncio.shield(hashing)
+        finally:
+            await asyncio.wait([hashing])
+            block.had()
+
+    async def _write(self, before: asyncio.Task[None] | None, block: _Block) -> None:
+        try:
+            if before is not None:
+                await before
+            for piece in block.pieces:
                 await self._writer.write(piece)
         finally:
-            # A thread cannot be stopped, and nobody else may touch the digest meanwhile.
-            await hashing
+            block.had()
 
-    def _hash(self, pieces: list[bytes]) -> None:
+    def _update(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self._digest.update(piece)
+
+
+class _Block:
+    def __init__(self, pieces: list[bytes], room: asyncio.Semaphore) -> None:
+        self.pieces = pieces
+        self._room = room
+        self._waits_for = 2
+
+    def had(self) -> None:
+        self._waits_for -= 1
+        if not self._waits_for:
+            self._room.release()

@@ -102,7 +102,8 @@ class PushProgress:
         return self.builds.follow(build.id, after=0 if self.is_replay else build.log_lines)
 
     def _shown(self, progress: Progress, *, first: int) -> Iterator[dict[str, Any]]:
-        begin_ms = shapes.offset_ms(self.task, progress.build)
+        # The build may begin before the push has said its last word.
+        begin_ms = max(shapes.offset_ms(self.task, progress.build), *(line.get("ms", 0) for line in self.task.lines), 0)
         for line in progress.lines:
             shown = {**shapes.console_line(line, is_escaped=True), "ms": begin_ms + line.at_ms}
             yield progress_line(first + line.number - 1, shown)

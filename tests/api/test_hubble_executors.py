@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from palomar.server.executors.find import hash_secret
 from palomar.server.executors.models import Executor, Release, ReleaseTag
+from palomar.server.logs import configure_logs
 from palomar.server.namespaces.models import NamespaceRow
 from palomar.server.namespaces.service import legacy_namespace
 from palomar.server.settings import Settings
@@ -194,6 +195,8 @@ class TestPush:
 async def test_values_of_build_variables_are_kept_nowhere(
     alice: OldClient, settings: Settings, capsys: pytest.CaptureFixture[str]
 ):
+    # To this test's own stream, whatever ran in this process before.
+    configure_logs(settings)
     value = "a-value-that-is-nobody-elses"
     lines = await jina_push(alice, buildEnv=json.dumps({"MY_KEY": value}), verbose="True")
     # One that fails, too: its error is kept for `jina hub status`.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 import structlog
 
@@ -14,19 +11,6 @@ from palomar.server.settings import Settings
 SECRET = "plm_a-token-that-no-log-may-show"
 
 
-@pytest.fixture
-def own_logs() -> Iterator[None]:
-    """Logging is put back as it was."""
-    root, palomar = logging.getLogger(), logging.getLogger("palomar")
-    before = root.handlers, root.level, palomar.level, structlog.get_config()
-    yield
-    root.handlers = before[0]
-    root.setLevel(before[1])
-    palomar.setLevel(before[2])
-    structlog.configure(**before[3])
-
-
-@pytest.mark.usefixtures("own_logs")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_traceback_shows_no_local_variables(settings: Settings, capsys: pytest.CaptureFixture[str], log_format: str):
     configure_logs(settings.model_copy(update={"log_format": log_format}))

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -113,7 +114,14 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
 
 def _sqlite_engine(url: URL) -> AsyncEngine:
     # No overflow: a connection more than these would be opened for one unit of work and closed after it.
-    engine = create_async_engine(url, async_creator=connector(url), pool_size=_SQLITE_CONNECTIONS, max_overflow=0)
+    engine = create_async_engine(
+        url,
+        async_creator=connector(url),
+        pool_size=_SQLITE_CONNECTIONS,
+        max_overflow=0,
+        # Half the time of the standard library's; a list has a JSON text in each of its rows.
+        json_deserializer=from_json,
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

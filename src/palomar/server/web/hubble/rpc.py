@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from pydantic_core import to_json
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
@@ -57,7 +58,8 @@ def ok(data: Any, meta: dict[str, Any] | None = None) -> Response:
     body: dict[str, Any] = {"code": 200, "status": 20000, "data": data}
     if meta is not None:
         body["meta"] = meta
-    return JSONResponse(body)
+    # pydantic's writer takes a third of the time of the standard library's, and a list has many rows.
+    return Response(to_json(body), media_type="application/json")
 
 
 def render_error(error: e.PalomarError, status: int, request_id: str) -> Response:

@@ -18,9 +18,11 @@ from palomar.server.blobs.verified import stream_verified
 from palomar.server.executors.manage import downloadable_release
 from palomar.server.web.errors import http_status
 from palomar.server.web.ranges import ByteRange, Unsatisfiable, parse_range
+from palomar.server.web.sending import send_stored
 from palomar.server.web.signed_urls import check_signature, sign_path
 from palomar.server.wiring import Hub
 
+_ZIP = "application/zip"
 _HEADERS = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "private, max-age=3600",
@@ -41,6 +43,17 @@ def package_url(hub: Hub, base_url: str, release_id: str) -> str:
 
 
 async def download(request: Request) -> Response:
+    hub = _signed_hub(request)
+    version = await _find_version(hub, request.path_params["version_id"])
+    try:
+        wanted = parse_range(request.headers.get("range"), version.stream_bytes)
+    except Unsatisfiable:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{version.stream_bytes}"})
+    return _respond(hub, version, wanted, is_head=request.method == "HEAD")
+
+
+def _signed_hub(request: Request) -> Hub:
+    """The hub, for whoever has a URL that it signed. Raises NotFound."""
     hub: Hub = request.app.state.hub
     query = request.query_params
     check_signature(
@@ -49,12 +62,7 @@ async def download(request: Request) -> Response:
         expires=query.get("expires", ""),
         signature=query.get("signature", ""),
     )
-    version = await _find_version(hub, request.path_params["version_id"])
-    try:
-        wanted = parse_range(request.headers.get("range"), version.stream_bytes)
-    except Unsatisfiable:
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{version.stream_bytes}"})
-    return _respond(hub, version, wanted, is_head=request.method == "HEAD")
+    return hub
 
 
 async def _find_version(hub: Hub, version_id: str) -> Version:
@@ -101,14 +109,7 @@ async def download_package(request: Request) -> Response:
 
 
 async def _send_package(request: Request) -> Response:
-    hub: Hub = request.app.state.hub
-    query = request.query_params
-    check_signature(
-        hub.identity.keys.url_secret,
-        request.url.path,
-        expires=query.get("expires", ""),
-        signature=query.get("signature", ""),
-    )
+    hub = _signed_hub(request)
     async with hub.database.read() as session:
         release = await downloadable_release(session, request.path_params["release_id"])
     size = release.package_bytes
@@ -116,16 +117,11 @@ async def _send_package(request: Request) -> Response:
         wanted = parse_range(request.headers.get("range"), size)
     except Unsatisfiable:
         return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    part = wanted or ByteRange(0, size, size)
-    headers = {**_HEADERS, "Content-Length": str(part.length), "ETag": f'"{release.digest}"'}
-    if wanted is not None:
-        headers["Content-Range"] = wanted.content_range
-    status = 200 if wanted is None else 206
+    headers = {**_HEADERS, "ETag": f'"{release.digest}"'}
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type="application/zip")
+        return Response(headers={**headers, "Content-Length": str(size)}, media_type=_ZIP)
     at = await hub.arrays.stored(release.package_id)
-    body = stream_verified(hub.blobs, at, start=part.start, length=part.length)
-    return StreamingResponse(body, status, headers, media_type="application/zip")
+    return send_stored(hub, request, at, headers, part=wanted, media_type=_ZIP)
 
 
 def routes() -> list[Route]:
